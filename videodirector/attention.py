@@ -100,16 +100,21 @@ class Here:
         if name in self.slots: return self.slots.index(name)
         raise ValueError(f"this UNet call has no slot {name!r}, only {', '.join(self.slots)}; name it in begin(slots=…)")
 
-# %% ../nbs/04_attention.ipynb #0a4f2d32
+# %% ../nbs/04_attention.ipynb #7c0e80d2
 class AttentionEdit:
-    "Base of everything that changes attention. Edits are small frozen values; override `active` and `qkv` or `probs`."
+    "Base of everything that changes attention: small frozen values. Override `on`, and `qkv` or `probs`."
     kinds = KINDS  # kinds of sites that it may touch
     sites = "*"  # glob(s) on dotted names
+    reads = ()  # slots that it takes something from
     explicit = False  # True: `probs` must be called, so probabilities are computed
 
-    def active(self, here: Here) -> bool:
-        "Does this edit do anything at this place?"
+    def on(self, step: int) -> bool:
+        "Does this edit act at this denoising step at all?"
         return True
+
+    def active(self, here: Here) -> bool:
+        "Does it act at this place?"
+        return self.on(here.step)
 
     def qkv(self, q, k, v, bias, here: Here):
         "Change queries, keys, values `[slot, F|N, head, token, d]` or the additive bias (or None) on the logits."

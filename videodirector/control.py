@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['first_steps', 'cross_schedule', 'match_words', 'Alignment', 'refine', 'replace_words', 'word_weights', 'CrossControl',
-           'put', 'LayoutControl', 'mask_at', 'MutualControl']
+           'put', 'LayoutControl', 'mask_at', 'MutualControl', 'plan_edits', 'slots_at']
 
 # %% ../nbs/08_control.ipynb #6b8fc9e9
 import math
@@ -121,7 +121,7 @@ def word_weights(
     for word, factor in (weights or {}).items(): e[list(find_words(tokenizer, prompt, word))] = float(factor)
     return e
 
-# %% ../nbs/08_control.ipynb #8f077552
+# %% ../nbs/08_control.ipynb #472c3a60
 @dataclass(frozen=True, eq=False)
 class CrossControl(AttentionEdit):
     "Prompt-to-Prompt's cross-attention control, VideoDirector's CA: shared words look where they looked in the source."
@@ -133,7 +133,10 @@ class CrossControl(AttentionEdit):
     sites: str = "*"
     kinds, explicit = ("cross",), True
 
-    def active(self, here: Here) -> bool: return bool(self.schedule[here.step].any())
+    @property
+    def reads(self): return (self.source,)
+
+    def on(self, step: int) -> bool: return bool(self.schedule[step].any())
 
     def probs(self, p, here: Here):
         M, a, alpha = (x.to(p) for x in (self.alignment.matrix, self.alignment.share, self.schedule[here.step]))
@@ -151,7 +154,7 @@ def put(
     "A copy of a batch in which one slot is another (never in place: gradients and recordings stay valid)."
     return torch.cat([x[:slot], value[None].to(x.dtype), x[slot + 1:]])
 
-# %% ../nbs/08_control.ipynb #80b4b5ea
+# %% ../nbs/08_control.ipynb #edf6f44e
 @dataclass(frozen=True, eq=False)
 class LayoutControl(AttentionEdit):
     "SA-I: in the first τ_s of the steps the edit looks around with the source's queries and keys, at its own values."
@@ -162,7 +165,12 @@ class LayoutControl(AttentionEdit):
     sites: str = "*"
     kinds = ("spatial",)
 
-    def active(self, here: Here) -> bool: return here.step in self.steps and here.tokens <= self.max_tokens
+    @property
+    def reads(self): return (self.source,)
+
+    def on(self, step: int) -> bool: return step in self.steps
+
+    def active(self, here: Here) -> bool: return self.on(here.step) and here.tokens <= self.max_tokens
 
     def qkv(self, q, k, v, bias, here: Here):
         s, t = here.slot(self.source), here.slot(self.target)
@@ -178,7 +186,7 @@ def mask_at(
     "A mask on a site's own grid, by area: with the default, one foreground pixel makes a cell foreground."
     return F.adaptive_avg_pool2d(mask[:, None].float(), (h, w))[:, 0] > coverage
 
-# %% ../nbs/08_control.ipynb #7e1800c9
+# %% ../nbs/08_control.ipynb #b982051f
 @dataclass(frozen=True, eq=False)
 class MutualControl(AttentionEdit):
     "SA-II: the edit's queries see the source's keys and values too, except those under the mask."
@@ -189,7 +197,10 @@ class MutualControl(AttentionEdit):
     sites: str = "up_blocks.*"
     kinds = ("spatial",)
 
-    def active(self, here: Here) -> bool: return here.step in self.steps
+    @property
+    def reads(self): return tuple(source for _, source in self.pairs)
+
+    def on(self, step: int) -> bool: return step in self.steps
 
     def qkv(self, q, k, v, bias, here: Here):
         source_of = list(range(len(here.slots)))
@@ -207,3 +218,39 @@ class MutualControl(AttentionEdit):
         if self.mask is None: return torch.zeros(here.frames, here.tokens, dtype=torch.bool, device=device)
         if len(self.mask) != here.frames: raise ValueError(f"the mask has {len(self.mask)} frames, but the video has {here.frames}; give one mask a frame")
         return mask_at(self.mask.to(device), *here.size, self.coverage).flatten(1)
+
+# %% ../nbs/08_control.ipynb #0f42b8f6
+def plan_edits(
+    pipe,  # AnimateDiffPipeline (its tokenizer is all that's used)
+    source: str,  # source prompt
+    target: str,  # target prompt
+    steps: int,  # S, number of denoising steps
+    tau_c=0.8,  # share of the steps with cross-attention control, or a pair; 0 = none
+    tau_s: float | None = 0.4,  # share of the steps with SA-I, the rest has SA-II; None = neither
+    weights: dict = None,  # {word or phrase of the target: factor}
+    mask: torch.Tensor = None,  # [F, H, W] bool, True = to be edited; None hides nothing of the source
+    mode: str = "refine",  # "refine", or "replace" for prompts of equally many words
+    schedules: dict = None,  # {word or phrase of the target: τ} where it differs from τ_c
+    max_tokens: int = 1024,  # SA-I leaves finer sites alone
+    sites: str = "up_blocks.*",  # where SA-II acts
+) -> list:  # `AttentionEdit`s for `attend`
+    "VideoDirector's attention controls for an edit by prompt; none at all if the prompts agree and every weight is 1."
+    if mode not in ("refine", "replace"): raise ValueError(f"alignment mode {mode!r} is unknown; use 'refine' or 'replace'")
+    alignment = (refine if mode == "refine" else replace_words)(pipe.tokenizer, source, target)
+    weights = word_weights(pipe.tokenizer, target, weights)
+    if [w.ids for w in alignment.source] == [w.ids for w in alignment.target] and bool((weights == 1).all()): return []
+    own = {find_words(pipe.tokenizer, target, word): tau for word, tau in (schedules or {}).items()}
+    edits = [CrossControl(alignment, cross_schedule(steps, tau_c, len(weights), own), weights)]
+    if tau_s is not None:
+        first = first_steps(steps, tau_s)
+        edits += [LayoutControl(first, max_tokens), MutualControl(range(first.stop, steps), mask, sites=sites)]
+    return edits
+
+# %% ../nbs/08_control.ipynb #60ca82a6
+def slots_at(
+    edits,  # `AttentionEdit`s
+    step: int,  # index of the denoising step
+) -> tuple:  # slot names, in the order of the batch
+    "The videos that a UNet call needs at a step: the edit's two, and those source slots that some edit reads."
+    needed = {slot for e in edits if e.on(step) for slot in e.reads}
+    return "edit_uncond", "edit_cond", *(s for s in ("source_uncond", "source_cond") if s in needed)
