@@ -1,0 +1,53 @@
+"""Fixtures shared by the tests."""
+import pytest
+import torch
+from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+ALPHABET = 'abcdefghijklmnopqrstuvwxyz,.'
+WORDS = 'a bear tiger with hat walking brown red on grass'.split()
+
+
+def tiny_tokenizer() -> CLIPTokenizer:
+    "One token for each of WORDS, letters for everything else."
+    vocab, merges = {}, []
+    for letter in ALPHABET: vocab[letter] = len(vocab)
+    for letter in ALPHABET: vocab[letter + '</w>'] = len(vocab)
+    for word in WORDS:
+        for i in range(1, len(word)):
+            end = '</w>' if i == len(word) - 1 else ''
+            pair = (word[:i], word[i] + end)
+            if pair not in merges: merges.append(pair)
+            vocab.setdefault(''.join(pair), len(vocab))
+    for special in ('<|startoftext|>', '<|endoftext|>'): vocab[special] = len(vocab)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=16)
+
+
+def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
+    "A random AnimateDiff pipeline in diffusers' own classes: latents 8× smaller, two attention levels, 16 tokens of width 16."
+    torch.manual_seed(seed)
+    widths = (8, 16, 16)
+    tokenizer = tiny_tokenizer()
+    text = CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id))
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=widths, layers_per_block=1, norm_num_groups=4, attention_head_dim=2,
+        cross_attention_dim=16, down_block_types=('CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'),
+        up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'))
+    adapter = MotionAdapter(block_out_channels=widths, motion_layers_per_block=1, motion_num_attention_heads=2,
+                            motion_norm_num_groups=4, use_motion_mid_block=False, motion_max_seq_length=24)
+    vae = AutoencoderKL(block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, mid_block_add_attention=False,
+                        down_block_types=('DownEncoderBlock2D',) * 4, up_block_types=('UpDecoderBlock2D',) * 4)
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='linear', clip_sample=False,
+                              set_alpha_to_one=True, timestep_spacing='linspace')
+    pipe = AnimateDiffPipeline(vae=vae.eval(), text_encoder=text.eval(), tokenizer=tokenizer, unet=unet.eval(),
+                               motion_adapter=adapter, scheduler=scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def tiny_pipe() -> AnimateDiffPipeline:
+    return make_tiny_pipe()
