@@ -112,15 +112,15 @@ def tiger():
             limb("mark", 0.2, -0.14, 0.38, -0.18, 0.06, 0.03, clip=True),
             ellipse("ink", 0.92, -0.25, 0.09, 0.07), *eye(0.64, -0.42)]
 
-# %% ../nbs/00_world.ipynb #01ec7d7b
+# %% ../nbs/00_world.ipynb #7e739a14
 def fox():
     tail = "wave", -0.5, 0.3, 12, 0
     return [ellipse("body", -0.78, 0.02, 0.28, 0.5, -35, joint=tail), ellipse("pale", -0.98, -0.3, 0.2, 0.26, -35, joint=tail, clip=True),
             *legs("shade", (-0.28, 0.34), 0.4, 0.95, 0.1, shoe="mark"), ellipse("body", -0.06, 0.3, 0.56, 0.27),
             *legs("body", (-0.46, 0.18), 0.4, 0.98, 0.11, shoe="mark"), ellipse("pale", 0.4, 0.24, 0.19, 0.24, 20, clip=True),
-            polygon("mark", (0.16, -0.42), (0.2, -0.98), (0.5, -0.5), rim=True), polygon("mark", (0.5, -0.5), (0.74, -0.98), (0.82, -0.4), rim=True),
-            ellipse("body", 0.48, -0.24, 0.38, 0.34, rim=True), polygon("body", (0.6, -0.42), (1.06, -0.08), (0.5, 0.06)),
-            polygon("pale", (0.5, -0.06), (1.04, -0.06), (0.5, 0.06)), ellipse("ink", 1.06, -0.1, 0.1), *eye(0.56, -0.3)]
+            limb("mark", 0.26, -0.5, 0.16, -0.92, 0.18, 0.06), limb("mark", 0.62, -0.5, 0.74, -0.92, 0.18, 0.06),
+            ellipse("body", 0.46, -0.24, 0.4, 0.34, rim=True), limb("body", 0.6, -0.2, 1.0, -0.08, 0.24, 0.09),
+            limb("pale", 0.46, -0.02, 1.0, -0.04, 0.1, 0.06), ellipse("ink", 1.04, -0.1, 0.1), *eye(0.56, -0.3)]
 
 # %% ../nbs/00_world.ipynb #ad61badf
 def panda():
@@ -161,44 +161,44 @@ def giraffe():
             limb("patch", 0.42, -0.8, 0.38, -1.02, 0.06), limb("patch", 0.6, -0.82, 0.6, -1.04, 0.06), ellipse("body", 0.26, -0.8, 0.16, 0.09, 20),
             ellipse("body", 0.62, -0.74, 0.3, 0.19, 15, rim=True), ellipse("light", 0.82, -0.66, 0.15, 0.13), *eye(0.56, -0.8, 0.09)]
 
-# %% ../nbs/00_world.ipynb #789a318f
+# %% ../nbs/00_world.ipynb #15600d6f
 def penguin():
     foot = lambda x, phase: ellipse("orange", x, 0.92, 0.26, 0.12, joint=("step", x, 0.5, 18, phase))
     return [foot(-0.24, 0), foot(0.28, 0.5), limb("body", -0.4, -0.1, -0.66, 0.42, 0.14, 0.09, joint=("wave", -0.4, -0.1, 18, 0)),
             ellipse("body", 0, 0.22, 0.56, 0.7), ellipse("body", 0.06, -0.56, 0.42, 0.4), ellipse("pale", 0.12, 0.3, 0.37, 0.54, clip=True),
-            ellipse("pale", 0.22, -0.5, 0.24, 0.22, clip=True), polygon("orange", (0.38, -0.6), (0.8, -0.46), (0.38, -0.36), rim=True), *eye(0.24, -0.6),
+            ellipse("pale", 0.22, -0.5, 0.24, 0.22, clip=True), limb("orange", 0.44, -0.5, 0.72, -0.44, 0.14, 0.05, rim=True), *eye(0.24, -0.6),
             limb("body", 0.42, -0.06, 0.64, 0.44, 0.14, 0.09, joint=("wave", 0.42, -0.06, -18, 0), rim=True)]
 
-# %% ../nbs/00_world.ipynb #e8404ee9
+# %% ../nbs/00_world.ipynb #3b8a1c29
 def swan():
     neck = "wave", 0.45, 0.4, 3, 0
-    return [polygon("body", (-0.6, 0.3), (-1.06, -0.06), (-0.7, 0.62)), ellipse("body", -0.12, 0.48, 0.74, 0.38),
+    return [limb("body", -0.6, 0.4, -0.98, 0.06, 0.26, 0.07), ellipse("body", -0.12, 0.48, 0.74, 0.38),
             limb("body", 0.42, 0.42, 0.62, 0.0, 0.2, 0.14, joint=neck), limb("body", 0.62, 0.0, 0.42, -0.4, 0.14, 0.12, joint=neck),
             limb("body", 0.42, -0.4, 0.5, -0.72, 0.12, joint=neck), ellipse("body", 0.6, -0.76, 0.23, 0.19, joint=neck),
-            polygon("orange", (0.76, -0.86), (1.1, -0.64), (0.76, -0.64), joint=neck), ellipse("ink", 0.78, -0.76, 0.08, joint=neck), ellipse("ink", 0.6, -0.8, 0.06, joint=neck),
+            limb("orange", 0.78, -0.75, 1.06, -0.64, 0.13, 0.06, joint=neck), ellipse("ink", 0.6, -0.8, 0.06, joint=neck),
             ellipse("light", -0.3, 0.38, 0.46, 0.26, -12, joint=("wave", 0.1, 0.4, 9, 0), rim=True)]
 
-# %% ../nbs/00_world.ipynb #83c79efb
+# %% ../nbs/00_world.ipynb #2607df52
 def bird():
     return [ellipse("shade", 0.02, -0.4, 0.22, 0.56, 12, joint=("beat", 0, 0, 0.95, 0)),
             polygon("shade", (-0.4, 0.02), (-1.0, -0.16), (-0.96, 0.4), (-0.4, 0.3)), ellipse("body", 0, 0.14, 0.6, 0.38),
-            ellipse("pale", 0.14, 0.32, 0.38, 0.2, clip=True), polygon("orange", (0.78, -0.28), (1.14, -0.08), (0.78, 0.04)), ellipse("body", 0.54, -0.12, 0.34, 0.32),
+            ellipse("pale", 0.14, 0.32, 0.38, 0.2, clip=True), limb("orange", 0.8, -0.12, 1.06, -0.06, 0.15, 0.05), ellipse("body", 0.54, -0.12, 0.34, 0.32),
             *eye(0.62, -0.18), ellipse("body", -0.22, -0.4, 0.27, 0.6, -14, joint=("beat", -0.1, 0.02, 0.95, 0), rim=True),
             ellipse("light", -0.24, -0.5, 0.14, 0.36, -14, joint=("beat", -0.1, 0.02, 0.95, 0))]
 
-# %% ../nbs/00_world.ipynb #46800c49
+# %% ../nbs/00_world.ipynb #d4898766
 def fish():
     tail = "flap", -0.45, 0, 0.5, 0
-    return [polygon("shade", (-0.4, 0.0), (-1.0, -0.52), (-0.84, 0.0), joint=tail), polygon("shade", (-0.4, 0.0), (-1.0, 0.52), (-0.84, 0.0), joint=tail),
-            polygon("shade", (-0.2, -0.35), (-0.1, -0.76), (0.4, -0.4)), polygon("shade", (-0.1, 0.35), (-0.2, 0.7), (0.3, 0.4)), ellipse("body", 0.16, 0, 0.72, 0.5),
+    return [limb("shade", -0.5, 0, -0.86, -0.38, 0.12, 0.2, joint=tail), limb("shade", -0.5, 0, -0.86, 0.38, 0.12, 0.2, joint=tail),
+            limb("shade", 0.1, -0.4, -0.14, -0.66, 0.24, 0.08), limb("shade", 0.06, 0.4, -0.14, 0.62, 0.2, 0.07), ellipse("body", 0.16, 0, 0.72, 0.5),
             limb("light", 0.24, -0.6, 0.24, 0.6, 0.09, clip=True), limb("light", -0.16, -0.6, -0.16, 0.6, 0.08, clip=True),
             ellipse("shade", 0.1, 0.14, 0.24, 0.14, 20, joint=("wave", 0.3, 0.1, 25, 0), rim=True), *eye(0.58, -0.12, 0.14), limb("ink", 0.78, 0.16, 0.66, 0.2, 0.04)]
 
-# %% ../nbs/00_world.ipynb #d495f7f7
+# %% ../nbs/00_world.ipynb #55e8d5a1
 def butterfly():
     wings = [p for s in (-1, 1) for p in (
-        ellipse("body", 0.44*s, 0.4, 0.36, 0.4, -30*s, joint=("flap", 0, 0, 0.6, 0), rim=True), ellipse("light", 0.46*s, 0.44, 0.16, joint=("flap", 0, 0, 0.6, 0)),
-        ellipse("body", 0.52*s, -0.36, 0.46, 0.5, 30*s, joint=("flap", 0, 0, 0.6, 0), rim=True), ellipse("light", 0.6*s, -0.42, 0.22, joint=("flap", 0, 0, 0.6, 0)))]
+        ellipse("body", 0.44*s, 0.4, 0.36, 0.4, -30*s, joint=("flap", 0, 0, 0.4, 0), rim=True), ellipse("light", 0.46*s, 0.44, 0.16, joint=("flap", 0, 0, 0.4, 0)),
+        ellipse("body", 0.52*s, -0.36, 0.46, 0.5, 30*s, joint=("flap", 0, 0, 0.4, 0), rim=True), ellipse("light", 0.6*s, -0.42, 0.22, joint=("flap", 0, 0, 0.4, 0)))]
     return [*wings, limb("ink", 0, -0.5, -0.2, -0.92, 0.045), limb("ink", 0, -0.5, 0.2, -0.92, 0.045),
             ellipse("ink", -0.21, -0.94, 0.08), ellipse("ink", 0.21, -0.94, 0.08), ellipse("ink", 0, 0.12, 0.13, 0.6), ellipse("ink", 0, -0.52, 0.17)]
 
@@ -255,7 +255,7 @@ FIXED_PAINTS = dict(COLOUR_TABLE, ink=(0.1, 0.08, 0.1), glass=(0.62, 0.85, 0.95)
 # %% ../nbs/00_world.ipynb #db0d481f
 def mix(a, b, share): return tuple(x + share*(y - x) for x, y in zip(a, b))
 
-# %% ../nbs/00_world.ipynb #31b6238d
+# %% ../nbs/00_world.ipynb #b8048815
 def paint_box(
     colour:str # the body's colour word
 )->dict: # paint name -> (red, green, blue) in 0..1
@@ -264,6 +264,7 @@ def paint_box(
     dark, pale = colour == "black", colour == "white"
     return FIXED_PAINTS | dict(
         body=body, shade=mix(body, ink, 0.3) if not dark else mix(body, white, 0.12), light=mix(body, white, 0.5) if not pale else (0.84, 0.84, 0.86),
+        rim=mix(body, ink, 0.65) if not dark else (0.4, 0.4, 0.42),
         mark=ink if not dark else (0.5, 0.5, 0.52), pale=white if not pale else (0.78, 0.78, 0.8), outline=(0.1, 0.08, 0.1) if not dark else (0.62, 0.62, 0.64),
         patch=FIXED_PAINTS["patch"] if colour != "brown" else (0.28, 0.14, 0.05))
 
@@ -274,11 +275,11 @@ def hat(s):
     return [polygon("teal", *box(0.62, 0.72)), polygon("white", (x - 0.62*k, y - 0.1*k), (x - 0.65*k, y - 0.4*k), (x + 0.65*k, y - 0.4*k), (x + 0.62*k, y - 0.1*k)),
             limb("teal", x - 1.15*k, y + 0.05*k, x + 1.15*k, y + 0.05*k, 0.17*k + 0.02)]
 
-# %% ../nbs/00_world.ipynb #30a4376a
+# %% ../nbs/00_world.ipynb #682b96d6
 def crown(s):
     x, y, k = s.head
-    spike = lambda a, b, top: polygon("gold", (x + a*k, y), (x + (a + b)*k/2, y + top*k), (x + b*k, y))
-    return [spike(-0.95, -0.25, -1.2), spike(0.25, 0.95, -1.2), spike(-0.5, 0.5, -1.35), polygon("gold", (x - 0.9*k, y + 0.12*k), (x - 0.9*k, y - 0.4*k), (x + 0.9*k, y - 0.4*k), (x + 0.9*k, y + 0.12*k)),
+    spike = lambda a, b: limb("gold", x + a*k, y - 0.2*k, x + b*k, y - 0.95*k, 0.3*k, 0.12*k)
+    return [spike(-0.6, -0.85), spike(0.6, 0.85), spike(0, 0), polygon("gold", (x - 0.9*k, y + 0.12*k), (x - 0.9*k, y - 0.4*k), (x + 0.9*k, y - 0.4*k), (x + 0.9*k, y + 0.12*k)),
             *[ellipse("red", x + a*k, y - 0.16*k, 0.19*k) for a in (-0.55, 0, 0.55)]]
 
 # %% ../nbs/00_world.ipynb #238093be
@@ -378,7 +379,7 @@ def paint(image, colour, alpha):
     colour = torch.tensor(colour, dtype=torch.float32).to(image.device, non_blocking=True)[:, None, None]
     return torch.lerp(image, colour, alpha.unsqueeze(-3))
 
-# %% ../nbs/00_world.ipynb #b2fb4a9e
+# %% ../nbs/00_world.ipynb #9567225a
 def paint_parts(image, parts, paints, coords, per_pixel, line):
     "Paint a figure: first its outline, then its parts back to front. Gives the image and the distance to the outline's edge."
     distances, i = [], 0
@@ -392,7 +393,7 @@ def paint_parts(image, parts, paints, coords, per_pixel, line):
     image = paint(image, paints["outline"], cover(edge, per_pixel))
     for p, d in zip(parts, distances):
         if p.clip: d = torch.maximum(d, whole)
-        if p.rim: image = paint(image, paints["outline"], cover(d - 0.6*line, per_pixel))
+        if p.rim: image = paint(image, paints["rim"], cover(d - 0.6*line, per_pixel))
         image = paint(image, paints[p.paint], cover(d, per_pixel))
     return image, edge
 
@@ -624,7 +625,7 @@ class Scene:
     def replace(self, **changes): return replace(self, **changes)
     def render(self, frames=16, height=128, width=128, device="cpu"): return render(self, frames, height, width, device)
 
-# %% ../nbs/00_world.ipynb #096c0cc9
+# %% ../nbs/00_world.ipynb #ad5cd90a
 def render(
     scene:Scene,
     frames:int=16,
@@ -647,7 +648,7 @@ def render(
     image, edge = paint_parts(image, subject.parts, paints, coords[:n], size*unit, 0.018/size)
     mask, accessory_mask = edge < 0, torch.zeros_like(edge, dtype=torch.bool)
     if worn:
-        image, edge = paint_parts(image, worn, paints | dict(outline=FIXED_PAINTS["ink"]), coords[n:], size*unit, 0.018/size)
+        image, edge = paint_parts(image, worn, paints | dict(outline=FIXED_PAINTS["ink"], rim=FIXED_PAINTS["ink"]), coords[n:], size*unit, 0.018/size)
         accessory_mask = edge < 0
         mask = mask | accessory_mask
     return Render(image.mul(2).sub(1).clamp(-1, 1), mask, scene.caption, accessory_mask)
