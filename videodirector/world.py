@@ -151,15 +151,15 @@ def elephant():
             ellipse("body", 0.3, -0.26, 0.29, 0.42, joint=("wave", 0.45, -0.3, 12, 0), rim=True),
             ellipse("light", 0.3, -0.24, 0.17, 0.27, joint=("wave", 0.45, -0.3, 12, 0)), *eye(0.74, -0.42)]
 
-# %% ../nbs/00_world.ipynb #dea49f51
+# %% ../nbs/00_world.ipynb #6c6b5e6c
 def giraffe():
     spots = [ellipse("patch", x, y, r, clip=True) for x, y, r in
-             ((-0.5, 0.12, 0.12), (-0.18, 0.28, 0.13), (0.1, 0.08, 0.12), (0.2, -0.2, 0.09), (0.36, -0.38, 0.08), (-0.22, 0.02, 0.09), (0.32, 0.16, 0.07))]
+             ((-0.52, 0.14, 0.13), (-0.2, 0.32, 0.13), (0.08, 0.1, 0.13), (0.2, -0.22, 0.11), (0.42, -0.42, 0.1), (-0.22, 0.0, 0.11), (0.36, 0.16, 0.1))]
     return [limb("patch", -0.62, 0.1, -0.8, 0.5, 0.06, 0.08, joint=("wave", -0.62, 0.1, 15, 0)),
-            *legs("shade", (-0.34, 0.3), 0.3, 0.97, 0.09), ellipse("body", -0.16, 0.16, 0.54, 0.27),
-            limb("body", 0.18, 0.1, 0.5, -0.72, 0.2, 0.14), *spots, *legs("body", (-0.52, 0.12), 0.3, 1.0, 0.1),
+            *legs("shade", (-0.34, 0.34), 0.3, 0.97, 0.11), ellipse("body", -0.16, 0.18, 0.6, 0.32),
+            limb("body", 0.2, 0.1, 0.5, -0.72, 0.25, 0.17), *spots, *legs("body", (-0.56, 0.12), 0.3, 1.0, 0.12),
             limb("patch", 0.42, -0.8, 0.38, -1.02, 0.06), limb("patch", 0.6, -0.82, 0.6, -1.04, 0.06), ellipse("body", 0.26, -0.8, 0.16, 0.09, 20),
-            ellipse("body", 0.62, -0.74, 0.3, 0.19, 15, rim=True), ellipse("light", 0.82, -0.66, 0.15, 0.13), *eye(0.56, -0.8, 0.09)]
+            ellipse("body", 0.64, -0.74, 0.34, 0.22, 15, rim=True), ellipse("light", 0.86, -0.66, 0.16, 0.14), *eye(0.58, -0.8, 0.1)]
 
 # %% ../nbs/00_world.ipynb #15600d6f
 def penguin():
@@ -227,7 +227,7 @@ class Subject(NamedTuple):
     neck: tuple     # (x, y, half width) where scarves go
     back: tuple     # (x, y) where a balloon is tied
 
-# %% ../nbs/00_world.ipynb #443ae432
+# %% ../nbs/00_world.ipynb #af32b06b
 SUBJECT_TABLE = dict(
     bear=Subject(bear(), "brown", "walking", "standing", (0.6, -0.66, 0.34), (0.42, 0.04, 0.42), (-0.5, -0.3)),
     tiger=Subject(tiger(), "orange", "walking", "standing", (0.6, -0.66, 0.34), (0.48, 0.06, 0.36), (-0.5, -0.2)),
@@ -235,12 +235,12 @@ SUBJECT_TABLE = dict(
     panda=Subject(panda(), "white", "walking", "standing", (0, -0.78, 0.38), (0, 0.1, 0.42), (-0.74, 0.4)),
     rabbit=Subject(rabbit(), "white", "running", "standing", (0.36, -0.44, 0.32), (0.32, 0.22, 0.34), (-0.5, 0.1)),
     elephant=Subject(elephant(), "grey", "walking", "standing", (0.6, -0.64, 0.36), (0.4, 0.2, 0.36), (-0.5, -0.4)),
-    giraffe=Subject(giraffe(), "yellow", "walking", "standing", (0.52, -0.88, 0.28), (0.4, -0.3, 0.22), (-0.5, 0)),
+    giraffe=Subject(giraffe(), "yellow", "walking", "standing", (0.54, -0.88, 0.32), (0.42, -0.28, 0.3), (-0.5, 0)),
     penguin=Subject(penguin(), "black", "walking", "standing", (0.06, -0.9, 0.34), (0.08, -0.16, 0.4), (-0.62, 0.36)),
-    swan=Subject(swan(), "white", "swimming", "floating", (0.56, -0.9, 0.26), (0.56, -0.04, 0.24), (-0.6, 0.2)),
+    swan=Subject(swan(), "white", "swimming", "floating", (0.56, -0.88, 0.32), (0.56, 0.0, 0.32), (-0.6, 0.2)),
     bird=Subject(bird(), "blue", "flying", "hovering", (0.54, -0.38, 0.3), (0.36, 0.14, 0.32), (-0.56, 0.1)),
     fish=Subject(fish(), "yellow", "swimming", "floating", (0.3, -0.46, 0.34), (0.34, 0.3, 0.34), (-0.3, -0.3)),
-    butterfly=Subject(butterfly(), "purple", "flying", "hovering", (0, -0.66, 0.26), (0, -0.26, 0.26), (-0.6, -0.3)),
+    butterfly=Subject(butterfly(), "purple", "flying", "hovering", (0, -0.66, 0.34), (0, -0.22, 0.34), (-0.6, -0.3)),
     car=Subject(car(), "red", "driving", "standing", (-0.1, -0.52, 0.4), (0.72, 0.12, 0.3), (-0.7, 0)),
     boat=Subject(boat(), "brown", "sailing", "floating", (0, -0.94, 0.3), (0, 0.4, 0.42), (-0.8, 0.3)))
 SUBJECTS = tuple(SUBJECT_TABLE)
@@ -255,7 +255,7 @@ FIXED_PAINTS = dict(COLOUR_TABLE, ink=(0.1, 0.08, 0.1), glass=(0.62, 0.85, 0.95)
 # %% ../nbs/00_world.ipynb #db0d481f
 def mix(a, b, share): return tuple(x + share*(y - x) for x, y in zip(a, b))
 
-# %% ../nbs/00_world.ipynb #b8048815
+# %% ../nbs/00_world.ipynb #f8e82753
 def paint_box(
     colour:str # the body's colour word
 )->dict: # paint name -> (red, green, blue) in 0..1
@@ -265,26 +265,29 @@ def paint_box(
     return FIXED_PAINTS | dict(
         body=body, shade=mix(body, ink, 0.3) if not dark else mix(body, white, 0.12), light=mix(body, white, 0.5) if not pale else (0.84, 0.84, 0.86),
         rim=mix(body, ink, 0.65) if not dark else (0.4, 0.4, 0.42),
-        mark=ink if not dark else (0.5, 0.5, 0.52), pale=white if not pale else (0.78, 0.78, 0.8), outline=(0.1, 0.08, 0.1) if not dark else (0.62, 0.62, 0.64),
+        mark=ink if not dark else (0.36, 0.36, 0.38), pale=white if not pale else (0.78, 0.78, 0.8), outline=(0.1, 0.08, 0.1) if not dark else (0.62, 0.62, 0.64),
         patch=FIXED_PAINTS["patch"] if colour != "brown" else (0.28, 0.14, 0.05))
 
-# %% ../nbs/00_world.ipynb #5b5e43d2
+# %% ../nbs/00_world.ipynb #93e1f3a3
 def hat(s):
     x, y, k = s.head
+    k = 1.08*k
     box = lambda a, b: ((x - a*k, y + 0.05*k), (x - b*k, y - 1.3*k), (x + b*k, y - 1.3*k), (x + a*k, y + 0.05*k))
     return [polygon("teal", *box(0.62, 0.72)), polygon("white", (x - 0.62*k, y - 0.1*k), (x - 0.65*k, y - 0.4*k), (x + 0.65*k, y - 0.4*k), (x + 0.62*k, y - 0.1*k)),
             limb("teal", x - 1.15*k, y + 0.05*k, x + 1.15*k, y + 0.05*k, 0.17*k + 0.02)]
 
-# %% ../nbs/00_world.ipynb #682b96d6
+# %% ../nbs/00_world.ipynb #d01d31ca
 def crown(s):
     x, y, k = s.head
-    spike = lambda a, b: limb("gold", x + a*k, y - 0.2*k, x + b*k, y - 0.95*k, 0.3*k, 0.12*k)
-    return [spike(-0.6, -0.85), spike(0.6, 0.85), spike(0, 0), polygon("gold", (x - 0.9*k, y + 0.12*k), (x - 0.9*k, y - 0.4*k), (x + 0.9*k, y - 0.4*k), (x + 0.9*k, y + 0.12*k)),
+    k = 1.12*k
+    spike = lambda a, b: limb("gold", x + a*k, y - 0.2*k, x + b*k, y - 1.1*k, 0.3*k, 0.13*k)
+    return [spike(-0.6, -0.9), spike(0.6, 0.9), spike(0, 0), polygon("gold", (x - 0.9*k, y + 0.12*k), (x - 0.9*k, y - 0.4*k), (x + 0.9*k, y - 0.4*k), (x + 0.9*k, y + 0.12*k)),
             *[ellipse("red", x + a*k, y - 0.16*k, 0.19*k) for a in (-0.55, 0, 0.55)]]
 
-# %% ../nbs/00_world.ipynb #238093be
+# %% ../nbs/00_world.ipynb #2e5e3515
 def scarf(s):
     x, y, k = s.neck
+    k = 1.1*k
     return [limb("red", x - 0.5*k, y + 0.2*k, x - 0.75*k, y + 1.15*k, 0.3*k, joint=("wave", x - 0.5*k, y + 0.2*k, 14, 0)),
             limb("white", x - 0.85*k, y + 0.8*k, x - 0.5*k, y + 0.85*k, 0.1*k, joint=("wave", x - 0.5*k, y + 0.2*k, 14, 0), clip=True),
             limb("red", x - k, y, x + k, y, 0.34*k), *[limb("white", x + a*k, y - 0.3*k, x + a*k, y + 0.3*k, 0.11*k, clip=True) for a in (-0.3, 0.45)]]
