@@ -1,0 +1,349 @@
+"""The models module: loading in every published format, encoding, noise prediction, the judge."""
+import re
+
+import pytest
+import torch
+from conftest import tiny_tokenizer
+from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, PNDMScheduler,
+                       StableDiffusionPipeline, UNet2DConditionModel)
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from videodirector import models
+from videodirector.models import (Judge, base_parts, check_source, decode_latents, encode_prompt, encode_video,
+                                  is_checkpoint, judge_view, load_animatediff, load_motion_adapter, predict_noise,
+                                  split_file, token_ids, unknown_words, world_classes)
+
+WIDTHS = (32, 64)  # divisible by AnimateDiff's 32 groups and 8 heads
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+
+
+# ---- tiny checkpoints in the published formats ----
+
+def make_image_pipe() -> StableDiffusionPipeline:
+    "A random Stable Diffusion pipeline with its own PNDM scheduler."
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    text = CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id))
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=WIDTHS, layers_per_block=1, attention_head_dim=4, cross_attention_dim=16,
+        down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'))
+    vae = AutoencoderKL(block_out_channels=WIDTHS, layers_per_block=1, down_block_types=('DownEncoderBlock2D',) * 2,
+                        up_block_types=('UpDecoderBlock2D',) * 2)
+    scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='scaled_linear', skip_prk_steps=True)
+    return StableDiffusionPipeline(vae=vae.eval(), text_encoder=text.eval(), tokenizer=tokenizer, unet=unet.eval(),
+                                   scheduler=scheduler, safety_checker=None, feature_extractor=None,
+                                   requires_safety_checker=False)
+
+
+def make_adapter(seed: int = 1) -> MotionAdapter:
+    "Random motion modules whose last layers are not zero, so that they are seen in the output."
+    torch.manual_seed(seed)
+    adapter = MotionAdapter(block_out_channels=WIDTHS, motion_layers_per_block=1, motion_max_seq_length=24)
+    for name, weight in adapter.named_parameters():
+        if 'proj_out' in name: torch.nn.init.normal_(weight, std=0.2)
+    return adapter
+
+
+def original_adapter_keys(state: dict) -> dict:
+    "A motion adapter in the key layout of AnimateDiff's own files, positions included."
+    def rename(key):
+        key = re.sub(r'(motion_modules\.\d+)\.', r'\1.temporal_transformer.', key)
+        for new, old in ((r'\.norm([12])\.', None), (r'\.attn([12])\.', None)):
+            kind = 'norms' if 'norm' in new else 'attention_blocks'
+            key = re.sub(new, lambda m: f'.{kind}.{int(m[1]) - 1}.', key)
+        key = re.sub(r'(transformer_blocks\.\d+)\.pos_embed\.pe', r'\1.attention_blocks.0.pos_encoder.pe', key)
+        return key.replace('.norm3.', '.ff_norm.')
+    renamed = {rename(key): value for key, value in state.items()}
+    return renamed | {key.replace('blocks.0.pos_encoder', 'blocks.1.pos_encoder'): value.clone()
+                      for key, value in renamed.items() if 'pos_encoder' in key}
+
+
+def original_unet_key(key: str, layers: int = 1) -> str:
+    "The latent-diffusion name of a diffusers UNet weight."
+    n = layers + 1
+    down, up = lambda i, j: n * int(i) + int(j) + 1, lambda i, j: n * int(i) + int(j)
+    for pattern, place in (
+            (r'time_embedding\.linear_([12])', lambda m: f'time_embed.{2 * int(m[1]) - 2}'),
+            (r'^conv_in', lambda m: 'input_blocks.0.0'),
+            (r'^conv_norm_out', lambda m: 'out.0'),
+            (r'^conv_out', lambda m: 'out.2'),
+            (r'down_blocks\.(\d)\.resnets\.(\d)', lambda m: f'input_blocks.{down(m[1], m[2])}.0'),
+            (r'down_blocks\.(\d)\.attentions\.(\d)', lambda m: f'input_blocks.{down(m[1], m[2])}.1'),
+            (r'down_blocks\.(\d)\.downsamplers\.0\.conv', lambda m: f'input_blocks.{n * (int(m[1]) + 1)}.0.op'),
+            (r'up_blocks\.(\d)\.resnets\.(\d)', lambda m: f'output_blocks.{up(m[1], m[2])}.0'),
+            (r'up_blocks\.(\d)\.attentions\.(\d)', lambda m: f'output_blocks.{up(m[1], m[2])}.1'),
+            (r'up_blocks\.0\.upsamplers\.0', lambda m: f'output_blocks.{layers}.1'),
+            (r'mid_block\.resnets\.(\d)', lambda m: f'middle_block.{2 * int(m[1])}'),
+            (r'mid_block\.attentions\.0', lambda m: 'middle_block.1')):
+        key = re.sub(pattern, place, key)
+    if 'transformer_blocks' in key or '.1.' in key and 'proj' in key and 'time_emb' not in key: return key
+    for new, old in (('norm1', 'in_layers.0'), ('conv1', 'in_layers.2'), ('time_emb_proj', 'emb_layers.1'),
+                     ('norm2', 'out_layers.0'), ('conv2', 'out_layers.3'), ('conv_shortcut', 'skip_connection')):
+        key = key.replace(new, old)
+    return key
+
+
+def original_vae_key(key: str, levels: int = len(WIDTHS)) -> str:
+    "The latent-diffusion name of a diffusers VAE weight."
+    for pattern, place in (
+            (r'down_blocks\.(\d)\.resnets', lambda m: f'down.{m[1]}.block'),
+            (r'down_blocks\.(\d)\.downsamplers\.0', lambda m: f'down.{m[1]}.downsample'),
+            (r'up_blocks\.(\d)\.resnets', lambda m: f'up.{levels - 1 - int(m[1])}.block'),
+            (r'up_blocks\.(\d)\.upsamplers\.0', lambda m: f'up.{levels - 1 - int(m[1])}.upsample'),
+            (r'mid_block\.resnets\.(\d)', lambda m: f'mid.block_{int(m[1]) + 1}'),
+            (r'mid_block\.attentions\.0', lambda m: 'mid.attn_1'),
+            (r'\.group_norm\.', lambda m: '.norm.'), (r'\.to_([qkv])\.', lambda m: f'.{m[1]}.'),
+            (r'\.to_out\.0\.', lambda m: '.proj_out.'), ('conv_norm_out', lambda m: 'norm_out'),
+            ('conv_shortcut', lambda m: 'nin_shortcut')):
+        key = re.sub(pattern, place, key)
+    return key
+
+
+def original_checkpoint(pipe: StableDiffusionPipeline) -> dict:
+    "All weights of a pipeline in one dict with the key layout of the original Stable Diffusion files."
+    state = {'model.diffusion_model.' + original_unet_key(k): v for k, v in pipe.unet.state_dict().items()}
+    for key, value in pipe.vae.state_dict().items():
+        key = original_vae_key(key)
+        if '.attn_1.' in key and value.ndim == 2: value = value[:, :, None, None]  # attention was 1×1 convolutions
+        state['first_stage_model.' + key] = value
+    for key, value in pipe.text_encoder.state_dict().items():
+        key = key if key.startswith('text_model.') else 'text_model.' + key
+        state['cond_stage_model.transformer.' + key] = value
+    return {key: value.contiguous() for key, value in state.items()}
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    "One folder with every format, and the pipeline that all of them should give."
+    root, image, adapter = tmp_path_factory.mktemp('models'), make_image_pipe(), make_adapter()
+    image.save_pretrained(root / 'image')
+    adapter.save_pretrained(root / 'adapter')
+    (root / 'files').mkdir()
+    save_file(original_adapter_keys(adapter.state_dict()), root / 'files' / 'motion.safetensors')
+    save_file(original_checkpoint(image), root / 'files' / 'image.safetensors')
+    whole = AnimateDiffPipeline(vae=image.vae, text_encoder=image.text_encoder, tokenizer=image.tokenizer, unet=image.unet,
+                                motion_adapter=adapter, scheduler=DDIMScheduler(beta_schedule='linear', clip_sample=False))
+    whole.save_pretrained(root / 'whole')
+    config = root / 'config'  # configurations alone, no weights
+    for file in [*(root / 'image').rglob('*'), *(root / 'whole').glob('motion_adapter/*')]:
+        if file.is_file() and file.suffix != '.safetensors':
+            place = config / file.relative_to(root / ('image' if root / 'image' in file.parents else 'whole'))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.read_bytes())
+    torch.manual_seed(2)
+    image.unet.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=['to_q', 'to_k', 'to_v', 'to_out.0']))
+    StableDiffusionPipeline.save_lora_weights(root / 'lora', unet_lora_layers=get_peft_model_state_dict(image.unet))
+    image.unet.delete_adapters(['default'])
+    return root, whole
+
+
+def answer(pipe) -> torch.Tensor:
+    "A noise prediction that every weight of text encoder, UNet and motion modules has a part in."
+    latents = torch.randn(1, 4, 3, 4, 6, generator=torch.Generator().manual_seed(3))
+    return predict_noise(pipe, latents, 300, encode_prompt(pipe, 'a brown bear'))
+
+
+def same(pipe, other) -> None:
+    "Both pipelines predict the same noise and decode the same clip."
+    torch.testing.assert_close(answer(pipe), answer(other))
+    latents = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(decode_latents(pipe, latents), decode_latents(other, latents))
+
+
+def load(base, *args, **kwargs):
+    return load_animatediff(str(base), *map(str, args), device='cpu', **kwargs)
+
+
+# ---- loading ----
+
+def test_whole_folder(saved):
+    root, whole = saved
+    same(load(root / 'whole'), whole)
+
+
+def test_image_folder_with_adapter_folder(saved):
+    root, whole = saved
+    pipe = load(root / 'image', root / 'adapter')
+    same(pipe, whole)
+    assert isinstance(pipe.scheduler, DDIMScheduler) and pipe.scheduler.config.beta_schedule == 'linear'
+    assert pipe.scheduler.config.beta_end == 0.012 and not pipe.scheduler.config.clip_sample
+
+
+def test_folder_of_image_unet_and_adapter(saved, tmp_path):
+    "The layout of the embedded model: the UNet stays an image UNet on disk, the adapter lies beside it."
+    root, whole = saved
+    folder = tmp_path / 'split'
+    make_image_pipe().save_pretrained(folder)
+    make_adapter().save_pretrained(folder / 'motion_adapter')
+    index = (folder / 'model_index.json').read_text()
+    (folder / 'model_index.json').write_text(index.replace('StableDiffusionPipeline', 'AnimateDiffPipeline').replace(
+        '"unet":', '"motion_adapter": ["diffusers", "MotionAdapter"],\n  "unet":'))
+    assert base_parts(str(folder)) == ('UNet2DConditionModel', True)
+    same(load(folder), whole)
+
+
+@pytest.mark.parametrize('config', ['config', None])
+def test_adapter_file_in_original_keys(saved, tmp_path, config):
+    root, whole = saved
+    keys = original_adapter_keys(make_adapter().state_dict())
+    assert 'down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe' in keys
+    file = root / 'files' / 'motion.safetensors'
+    if config: same(load(root / 'image', file, config=str(root / config)), whole)
+    else:  # the configuration lies beside the file
+        (tmp_path / 'motion.safetensors').write_bytes(file.read_bytes())
+        (tmp_path / 'config.json').write_bytes((root / 'adapter' / 'config.json').read_bytes())
+        same(load(root / 'image', tmp_path / 'motion.safetensors'), whole)
+
+
+def test_adapter_file_in_diffusers_keys(saved):
+    root, whole = saved
+    same(load(root / 'image', root / 'adapter' / 'diffusion_pytorch_model.safetensors'), whole)
+
+
+def test_checkpoint_file_in_original_keys(saved):
+    root, whole = saved
+    file = root / 'files' / 'image.safetensors'
+    same(load(file, root / 'adapter', config=str(root / 'config')), whole)
+    pipe = load(file, root / 'files' / 'motion.safetensors', config=str(root / 'config'))
+    same(pipe, whole)
+    assert pipe.scheduler.config.beta_schedule == 'linear'
+
+
+def test_half_precision(saved):
+    pipe = load(saved[0] / 'image', saved[0] / 'adapter', dtype=torch.float16)
+    assert pipe.unet.dtype == pipe.vae.dtype == pipe.text_encoder.dtype == torch.float16
+
+
+@pytest.mark.parametrize('where', ['lora', 'lora/pytorch_lora_weights.safetensors'])
+def test_lora(saved, where):
+    root, whole = saved
+    on, off = (load(root / 'whole', lora=str(root / where), lora_scale=scale) for scale in (1.0, 0.0))
+    assert (answer(on) - answer(whole)).abs().max() > 1e-3
+    torch.testing.assert_close(answer(off), answer(whole))
+
+
+@pytest.mark.parametrize('make, says', [
+    (lambda root: load(root / 'nowhere'), 'there is no model folder'),
+    (lambda root: load(root / 'files'), 'holds no diffusers pipeline'),
+    (lambda root: load('nobody/nothing'), 'holds no diffusers pipeline'),
+    (lambda root: load(root / 'nothing.safetensors'), 'there is no checkpoint file'),
+    (lambda root: load(root / 'model.ckpt'), 'is a pickle'),
+    (lambda root: load(root / 'image', root / 'motion.bin'), 'is a pickle'),
+    (lambda root: load(root / 'whole', lora=str(root / 'lora.pt')), 'is a pickle'),
+    (lambda root: load(root / 'whole', lora=str(root / 'nowhere')), 'there is no model folder'),
+    (lambda root: load(root / 'image'), 'image model without motion modules'),
+    (lambda root: load(root / 'files' / 'image.safetensors', config=str(root / 'config')), 'without motion modules'),
+    (lambda root: load(root / 'image', root / 'nowhere'), 'there is no model folder'),
+    (lambda root: load(root / 'whole', root / 'adapter'), 'has its motion modules already'),
+])
+def test_errors_are_one_sentence(saved, make, says):
+    with pytest.raises(ValueError, match=says) as caught: make(saved[0])
+    assert '\n' not in str(caught.value)
+
+
+def test_folder_of_pickles_is_refused(saved, tmp_path):
+    torch.save(make_adapter().state_dict(), tmp_path / 'diffusion_pytorch_model.bin')
+    (tmp_path / 'config.json').write_bytes((saved[0] / 'adapter' / 'config.json').read_bytes())
+    with pytest.raises(OSError): load_motion_adapter(str(tmp_path))
+
+
+def test_sources(tmp_path):
+    file = tmp_path / 'x.safetensors'
+    file.touch()
+    assert is_checkpoint(str(file)) and not is_checkpoint('owner/name')
+    assert split_file(str(file)) == (str(tmp_path), 'x.safetensors')
+    assert split_file('owner/name') == ('owner/name', None)
+    check_source(str(tmp_path))
+    with pytest.raises(ValueError, match='hub id'): check_source('a/b/c')
+    with pytest.raises(ValueError, match='hub id'): check_source('./b')
+
+
+# ---- encoding and predicting ----
+
+def test_encode_and_decode(tiny_pipe):
+    video = torch.rand(5, 3, 32, 48) * 2 - 1
+    latents = encode_video(tiny_pipe, video, chunk=2)
+    assert latents.shape == (1, 4, 5, 4, 6) and latents.dtype == torch.float32
+    alone = tiny_pipe.vae.encode(video[3:4]).latent_dist.mode() * tiny_pipe.vae.config.scaling_factor
+    torch.testing.assert_close(latents[:, :, 3], alone)
+    back = decode_latents(tiny_pipe, latents, chunk=3)
+    assert back.shape == video.shape and back.abs().max() <= 1
+    torch.testing.assert_close(back, decode_latents(tiny_pipe, latents), atol=1e-5, rtol=0)
+
+
+def test_sides_must_divide(tiny_pipe):
+    with pytest.raises(ValueError, match='30×48'): encode_video(tiny_pipe, torch.zeros(2, 3, 30, 48))
+
+
+def test_prompts(tiny_pipe):
+    text = encode_prompt(tiny_pipe, 'a brown bear')
+    assert text.shape == (1, 16, 16) and text.dtype == torch.float32
+    theirs = tiny_pipe.encode_prompt('a brown bear', 'cpu', 1, True)
+    torch.testing.assert_close(text, theirs[0])
+    torch.testing.assert_close(encode_prompt(tiny_pipe, ''), theirs[1])
+    assert len(token_ids(tiny_pipe, 'a brown bear')) == 5
+    with pytest.raises(ValueError, match='takes 16; shorten it'): encode_prompt(tiny_pipe, 'a bear ' * 8)
+
+
+def test_unknown_words(tiny_pipe):
+    assert unknown_words(tiny_pipe, 'a brown bear, walking on grass.') == []
+    assert unknown_words(tiny_pipe, 'a zebra walking; a zebra on moss') == ['zebra', 'moss']
+
+
+def test_predict_noise(tiny_pipe):
+    latents, text = torch.randn(2, 4, 3, 4, 6), torch.randn(2, 16, 16)
+    eps = predict_noise(tiny_pipe, latents, 500, text)
+    assert eps.shape == latents.shape and eps.dtype == torch.float32
+    torch.testing.assert_close(eps, predict_noise(tiny_pipe, latents, 500, text[:, None].expand(2, 3, 16, 16)))
+    per_frame = torch.stack([text, text, -text], 1)
+    assert not torch.allclose(eps[:, :, 2], predict_noise(tiny_pipe, latents, 500, per_frame)[:, :, 2])
+
+
+def test_predict_noise_gradients(tiny_pipe):
+    latents, text = torch.randn(1, 4, 2, 4, 4, requires_grad=True), torch.randn(1, 2, 16, 16, requires_grad=True)
+    predict_noise(tiny_pipe, latents, 500, text).square().mean().backward()
+    assert latents.grad.abs().sum() > 0 and (text.grad.abs().sum((0, 2, 3)) > 0).all()
+
+
+# ---- the judge ----
+
+def test_judge(tmp_path):
+    torch.manual_seed(0)
+    judge = Judge(dict(subject=['bear', 'fox'], colour=['red', 'blue', 'green']), widths=(8, 8, 8, 8), features=16).eval()
+    logits = judge(torch.rand(2, 16, 3, 64, 64))
+    assert {name: tuple(values.shape) for name, values in logits.items()} == dict(subject=(2, 2), colour=(2, 3))
+    video = torch.rand(5, 3, 40, 56) * 2 - 1
+    words = judge.read(video)
+    assert words['subject'] in ('bear', 'fox') and words['colour'] in ('red', 'blue', 'green')
+    judge.save_pretrained(tmp_path)
+    again = Judge.from_pretrained(tmp_path)
+    torch.testing.assert_close(again(judge_view(video)[None])['colour'], judge(judge_view(video)[None])['colour'])
+
+
+def test_judge_view():
+    video = torch.linspace(-1, 1, 7).view(7, 1, 1, 1).expand(7, 3, 32, 48)
+    view = judge_view(video)
+    assert view.shape == (16, 3, 64, 64)
+    torch.testing.assert_close(view[[0, -1]], video[[0, -1], :, :1, :1].expand(2, 3, 64, 64))
+
+
+def test_world_classes():
+    classes = world_classes()
+    assert list(classes) == ['subject', 'colour', 'accessory', 'background', 'motion']
+    assert classes['accessory'][0] == 'none' and all(len(set(words)) == len(words) for words in classes.values())
+
+
+def test_default_device():
+    assert torch.device(models.default_device()).type in ('cpu', 'cuda', 'mps')
+    assert models.weights_folder().name == 'weights'
