@@ -8,8 +8,8 @@ __all__ = ['SUBJECT_TABLE', 'SUBJECTS', 'COLOUR_TABLE', 'COLOURS', 'FIXED_PAINTS
            'FIRST_TRAINING_SEED', 'Part', 'ellipse', 'limb', 'polygon', 'distance', 'eye', 'legs', 'bear', 'tiger',
            'fox', 'panda', 'rabbit', 'elephant', 'giraffe', 'penguin', 'swan', 'bird', 'fish', 'butterfly', 'car',
            'boat', 'Subject', 'mix', 'paint_box', 'hat', 'crown', 'scarf', 'balloon', 'Path', 'path_of', 'affine',
-           'joint_matrix', 'screen_rows', 'cover', 'paint', 'paint_parts', 'blobs', 'below', 'blur_steps', 'rocks',
-           'meadow', 'forest', 'desert', 'beach', 'city', 'night', 'water', 'snow', 'clouds', 'rain',
+           'joint_matrix', 'screen_rows', 'cover', 'paint', 'paint_parts', 'blobs', 'below', 'blur_steps', 'panes',
+           'rocks', 'meadow', 'forest', 'desert', 'beach', 'city', 'night', 'water', 'snow', 'clouds', 'rain',
            'paint_background', 'verb_of', 'caption_words', 'split_words', 'parse_prompt', 'Render', 'Scene', 'render',
            'random_scene']
 
@@ -161,13 +161,13 @@ def giraffe():
             limb("patch", 0.42, -0.8, 0.38, -1.02, 0.06), limb("patch", 0.6, -0.82, 0.6, -1.04, 0.06), ellipse("body", 0.26, -0.8, 0.16, 0.09, 20),
             ellipse("body", 0.64, -0.74, 0.34, 0.22, 15, rim=True), ellipse("light", 0.86, -0.66, 0.16, 0.14), *eye(0.58, -0.8, 0.1)]
 
-# %% ../nbs/00_world.ipynb #15600d6f
+# %% ../nbs/00_world.ipynb #9d3bd6c0
 def penguin():
     foot = lambda x, phase: ellipse("orange", x, 0.92, 0.26, 0.12, joint=("step", x, 0.5, 18, phase))
-    return [foot(-0.24, 0), foot(0.28, 0.5), limb("body", -0.4, -0.1, -0.66, 0.42, 0.14, 0.09, joint=("wave", -0.4, -0.1, 18, 0)),
+    return [foot(-0.24, 0), foot(0.28, 0.5), limb("body", -0.4, -0.1, -0.66, 0.42, 0.13, 0.08, joint=("wave", -0.4, -0.1, 18, 0)),
             ellipse("body", 0, 0.22, 0.56, 0.7), ellipse("body", 0.06, -0.56, 0.42, 0.4), ellipse("pale", 0.12, 0.3, 0.37, 0.54, clip=True),
             ellipse("pale", 0.22, -0.5, 0.24, 0.22, clip=True), limb("orange", 0.44, -0.5, 0.72, -0.44, 0.14, 0.05, rim=True), *eye(0.24, -0.6),
-            limb("body", 0.42, -0.06, 0.64, 0.44, 0.14, 0.09, joint=("wave", 0.42, -0.06, -18, 0), rim=True)]
+            limb("body", 0.46, -0.06, 0.68, 0.42, 0.12, 0.07, joint=("wave", 0.46, -0.06, -14, 0), rim=True)]
 
 # %% ../nbs/00_world.ipynb #3b8a1c29
 def swan():
@@ -194,11 +194,11 @@ def fish():
             limb("light", 0.24, -0.6, 0.24, 0.6, 0.09, clip=True), limb("light", -0.16, -0.6, -0.16, 0.6, 0.08, clip=True),
             ellipse("shade", 0.1, 0.14, 0.24, 0.14, 20, joint=("wave", 0.3, 0.1, 25, 0), rim=True), *eye(0.58, -0.12, 0.14), limb("ink", 0.78, 0.16, 0.66, 0.2, 0.04)]
 
-# %% ../nbs/00_world.ipynb #55e8d5a1
+# %% ../nbs/00_world.ipynb #1ac104ae
 def butterfly():
     wings = [p for s in (-1, 1) for p in (
-        ellipse("body", 0.44*s, 0.4, 0.36, 0.4, -30*s, joint=("flap", 0, 0, 0.4, 0), rim=True), ellipse("light", 0.46*s, 0.44, 0.16, joint=("flap", 0, 0, 0.4, 0)),
-        ellipse("body", 0.52*s, -0.36, 0.46, 0.5, 30*s, joint=("flap", 0, 0, 0.4, 0), rim=True), ellipse("light", 0.6*s, -0.42, 0.22, joint=("flap", 0, 0, 0.4, 0)))]
+        ellipse("body", 0.44*s, 0.4, 0.36, 0.4, -30*s, joint=("flap", 0, 0, 0.32, 0), rim=True), ellipse("light", 0.46*s, 0.44, 0.16, joint=("flap", 0, 0, 0.32, 0)),
+        ellipse("body", 0.52*s, -0.36, 0.46, 0.5, 30*s, joint=("flap", 0, 0, 0.32, 0), rim=True), ellipse("light", 0.6*s, -0.42, 0.22, joint=("flap", 0, 0, 0.32, 0)))]
     return [*wings, limb("ink", 0, -0.5, -0.2, -0.92, 0.045), limb("ink", 0, -0.5, 0.2, -0.92, 0.045),
             ellipse("ink", -0.21, -0.94, 0.08), ellipse("ink", 0.21, -0.94, 0.08), ellipse("ink", 0, 0.12, 0.13, 0.6), ellipse("ink", 0, -0.52, 0.17)]
 
@@ -292,12 +292,12 @@ def scarf(s):
             limb("white", x - 0.85*k, y + 0.8*k, x - 0.5*k, y + 0.85*k, 0.1*k, joint=("wave", x - 0.5*k, y + 0.2*k, 14, 0), clip=True),
             limb("red", x - k, y, x + k, y, 0.34*k), *[limb("white", x + a*k, y - 0.3*k, x + a*k, y + 0.3*k, 0.11*k, clip=True) for a in (-0.3, 0.45)]]
 
-# %% ../nbs/00_world.ipynb #21d10090
+# %% ../nbs/00_world.ipynb #5fceba56
 def balloon(s):
     x, y = s.back
     sway = "wave", x, y, 5, 0
-    return [limb("white", x, y, x - 0.1, -0.85, 0.045, joint=sway), polygon("magenta", (x - 0.2, -0.82), (x, -0.82), (x - 0.1, -0.96), joint=sway),
-            ellipse("magenta", x - 0.1, -1.22, 0.32, 0.36, joint=sway), ellipse("white", x - 0.2, -1.34, 0.09, 0.12, 20, joint=sway)]
+    return [limb("white", x, y, x - 0.1, -0.7, 0.05, joint=sway), limb("magenta", x - 0.1, -0.74, x - 0.1, -0.9, 0.1, 0.05, joint=sway),
+            ellipse("magenta", x - 0.1, -1.1, 0.34, 0.38, joint=sway), ellipse("white", x - 0.21, -1.22, 0.09, 0.12, 20, joint=sway)]
 
 # %% ../nbs/00_world.ipynb #9b4f59a7
 ACCESSORY_TABLE = dict(hat=hat, scarf=scarf, crown=crown, balloon=balloon)
@@ -319,7 +319,7 @@ class Path(NamedTuple):
     gait: float           # how much its legs move, 0..1
     phase: float          # 0..1, where in its step it starts
 
-# %% ../nbs/00_world.ipynb #14420eec
+# %% ../nbs/00_world.ipynb #04fdb3bc
 def path_of(scene, frames, wide=1.0):
     "The path of a scene's figure: depends on seed, motion and pan, never on who walks it."
     dice = Random(f"{scene.seed} place")
@@ -328,9 +328,9 @@ def path_of(scene, frames, wide=1.0):
     still, middle, m = torch.zeros_like(t), t - 0.5, scene.motion
     x, y, s = still + (dx - 0.5)*(0.1 + wide - 1), still + 0.07 + 0.05*dy, still + 0.25 + 0.04*size
     angle = still
-    reach = 0.34 + 0.08*reach
-    if m in ("left", "right"): x = still + (dx - 0.5)*(0.03 + wide - 1) + middle*(reach if m == "right" else -reach)
-    if m in ("rising", "falling"): y = still + 0.03 + middle*(reach if m == "falling" else -reach)
+    reach = 0.3 + 0.07*reach
+    if m in ("left", "right"): x = still + (dx - 0.5)*(0.02 + wide - 1) + middle*(reach if m == "right" else -reach)
+    if m in ("rising", "falling"): y = still + 0.03 + 0.95*middle*(reach if m == "falling" else -reach)
     if m == "jumping": y = y + 0.06 - 0.26*(torch.sin(2*math.pi*t).abs())
     if m in ("growing", "shrinking"): s = s*(0.55 + 0.57*(t if m == "growing" else 1 - t))
     if m == "spinning": angle = 2*math.pi*t*(1 if side < 0.5 else -1)*frames/(frames + 1)
@@ -419,6 +419,9 @@ def blur_steps(v, soft):
     "0..1 in each cell of a brick wall: 1 in the middle, 0 in the joints."
     return ((0.5 - (v - v.floor() - 0.5).abs())/soft).clamp(0, 1)
 
+# %% ../nbs/00_world.ipynb #6c370905
+def panes(v): return ((blur_steps(v, 0.5) - 0.5)*5 + 0.5).clamp(0, 1)
+
 # %% ../nbs/00_world.ipynb #4be11202
 def rocks(x, y, t, dice):
     yield (0.4, 0.38, 0.38), below(y, -9)
@@ -467,15 +470,15 @@ def beach(x, y, t, dice):
     yield (0.95, 0.86, 0.64), below(y, shore)
     yield (0.88, 0.76, 0.52), below(y, 0.36 + 0.04*torch.sin(4*x + 6*dice.random()), 0.03)
 
-# %% ../nbs/00_world.ipynb #0a56ee61
+# %% ../nbs/00_world.ipynb #9f7eaf4f
 def city(x, y, t, dice):
     yield (0.72, 0.74, 0.84), below(y, -9)
-    u = x*3.4 + dice.random()
+    u = x*2.8 + dice.random()
     wobble = torch.sin(7.3*u.floor() + 6*dice.random())
     front = below(y, -0.24 + 0.12*wobble)*blur_steps(u, 0.04)
     yield (0.36, 0.36, 0.48), front
     yield (0.48, 0.38, 0.44), front*(wobble > 0)
-    yield (0.98, 0.86, 0.5), front*blur_steps(u*2 + 0.5*0, 0.2).sub(0.9).mul(10).clamp(0, 1)*blur_steps(y*7, 0.2).sub(0.9).mul(10).clamp(0, 1)
+    yield (0.92, 0.8, 0.5), front*panes(u*2)*panes(y*6)
     yield (0.34, 0.35, 0.38), below(y, 0.22)
     yield (0.66, 0.66, 0.68), below(y, 0.22)*(1 - below(y, 0.27))
     yield (0.95, 0.95, 0.9), blur_steps(x*2.2, 0.06)*below(y, 0.4)*(1 - below(y, 0.44))*((x*2.2).floor() % 2)
