@@ -1,0 +1,241 @@
+"The whole method on a tiny random model: neutral settings change nothing, strong ones do, bad input is refused in one sentence."
+import pytest
+import torch
+from conftest import make_tiny_pipe
+from torch.testing import assert_close
+
+from videodirector import director as module
+from videodirector.attention import Recording
+from videodirector.director import SLOTS, Edit, Inversion, edit, invert, plan_edits, reconstruct, slots_at, write_tensors
+from videodirector.inversion import sample_ddim
+from videodirector.models import encode_prompt, predict_noise
+
+SOURCE, TARGET = 'a brown bear walking on grass', 'a brown tiger walking on grass'
+STEPS, HEIGHT, WIDTH = 5, 32, 48
+OFF = dict(tau_c=0., tau_s=0., mutual=False)
+
+
+def clip(frames=3, height=HEIGHT, width=WIDTH):
+    return torch.rand(frames, 3, height, width, generator=torch.manual_seed(0)) * 2 - 1
+
+
+def box(frames=3, height=HEIGHT, width=WIDTH):
+    mask = torch.zeros(frames, height, width, dtype=torch.bool)
+    mask[:, : height // 2, : width // 2] = True
+    return mask
+
+
+def inverted(pipe, video=None, mask=None, **settings):
+    settings = dict(steps=STEPS, inner_steps=1, progress=False) | settings
+    return invert(pipe, clip() if video is None else video, SOURCE, mask, **settings)
+
+
+def edited(pipe, inversion, prompt=TARGET, **settings): return edit(pipe, inversion, prompt, progress=False, **settings)
+
+
+@pytest.fixture(scope='module')
+def inversion(): return inverted(make_tiny_pipe(), mask=box())  # of a pipe equal to `tiny_pipe`; no test changes it
+
+
+# what must not change
+
+def test_same_prompt_is_the_reconstruction(tiny_pipe, inversion):
+    same, back = edited(tiny_pipe, inversion, SOURCE), reconstruct(tiny_pipe, inversion, progress=False)
+    assert torch.equal(same.latents, back.latents) and torch.equal(same.video, back.video)
+    assert torch.equal(edited(tiny_pipe, inversion, f' {SOURCE} ', weights={'bear': 1}).latents, back.latents)
+
+
+def test_reconstruction_is_guided_sampling_with_the_null_text(tiny_pipe, inversion):
+    text = encode_prompt(tiny_pipe, SOURCE)
+    plain = sample_ddim(tiny_pipe, inversion.pivots[-1:], text, inversion.null.embeddings, inversion.schedule, progress=False)
+    assert torch.equal(reconstruct(tiny_pipe, inversion, progress=False).latents, plain)
+
+
+def test_controls_switched_off_are_plain_sampling(tiny_pipe, inversion):
+    text = encode_prompt(tiny_pipe, TARGET)
+    plain = sample_ddim(tiny_pipe, inversion.pivots[-1:], text, inversion.null.embeddings, inversion.schedule, progress=False)
+    assert plan_edits(tiny_pipe, inversion, TARGET, **OFF) == []
+    assert torch.equal(edited(tiny_pipe, inversion, **OFF).latents, plain)
+
+
+@pytest.mark.parametrize('neutral', [dict(weights={}), dict(weights={'tiger': 1.}), dict(align='refine'), dict(region='foreground')])
+def test_neutral_values_change_nothing(tiny_pipe, inversion, neutral):
+    assert torch.equal(edited(tiny_pipe, inversion, **neutral).latents, edited(tiny_pipe, inversion).latents)
+
+
+@pytest.mark.parametrize('strong', [dict(tau_c=0.), dict(tau_s=1.), dict(mutual=False), dict(weights={'tiger': 8}),
+                                    dict(region='background'), dict(align='replace')])
+def test_strong_values_change_the_edit(tiny_pipe, inversion, strong):
+    base = edited(tiny_pipe, inversion)
+    assert (edited(tiny_pipe, inversion, **strong).latents - base.latents).abs().max() > 1e-6
+
+
+def test_each_control_alone_changes_the_edit(tiny_pipe, inversion):
+    plain = edited(tiny_pipe, inversion, **OFF).latents
+    for alone in (dict(tau_c=1.), dict(tau_s=1.), dict(mutual=True)):
+        assert not torch.equal(edited(tiny_pipe, inversion, **{**OFF, **alone}).latents, plain), alone
+
+
+def test_the_model_is_given_back(tiny_pipe, inversion, monkeypatch):
+    before = dict(tiny_pipe.unet.attn_processors)
+    edited(tiny_pipe, inversion)
+    assert dict(tiny_pipe.unet.attn_processors) == before
+    monkeypatch.setattr(module, 'predict_noise', lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError): edited(tiny_pipe, inversion)
+    assert dict(tiny_pipe.unet.attn_processors) == before
+
+
+# slots
+
+def test_slots_are_those_the_controls_read(tiny_pipe, inversion):
+    def plan(**settings): return plan_edits(tiny_pipe, inversion, TARGET, **settings)
+    def lengths(**settings): return [len(slots_at(plan(**settings), i)) for i in range(STEPS)]
+    assert slots_at([], 0) == SLOTS[:2]
+    assert slots_at(plan(), 0) == ('edit_uncond', 'edit_cond', 'source_cond')
+    assert slots_at(plan(), STEPS - 1) == SLOTS
+    assert lengths() == [3, 3, 4, 4, 4]
+    assert lengths(mutual=False) == [3, 3, 3, 3, 2]
+    assert lengths(**OFF) == [2] * STEPS
+    assert lengths(tau_c=0., tau_s=1.) == [3] * STEPS
+
+
+def test_each_slot_holds_its_latent_and_text(tiny_pipe, inversion, monkeypatch):
+    calls = []
+    def spy(pipe, latents, t, text):
+        calls.append((latents.clone(), t, text.clone()))
+        return predict_noise(pipe, latents, t, text)
+    monkeypatch.setattr(module, 'predict_noise', spy)
+    edited(tiny_pipe, inversion)
+    def same_text(a, b): assert_close(a, encode_prompt(tiny_pipe, b).expand(3, -1, -1))
+    for i, (latents, t, text) in enumerate(calls):
+        slots = slots_at(plan_edits(tiny_pipe, inversion, TARGET), i)
+        assert t == inversion.schedule.timesteps[i] and torch.equal(latents[0], latents[1])
+        assert torch.equal(text[0], inversion.null.embeddings[i])
+        same_text(text[1], TARGET), same_text(text[slots.index('source_cond')], SOURCE)
+        if 'source_uncond' in slots: same_text(text[2], '')
+        for k in range(2, len(slots)): assert torch.equal(latents[k], inversion.pivots[STEPS - i])
+    assert torch.equal(calls[0][0][0], inversion.pivots[-1])
+
+
+def test_recording_hears_the_named_slots(tiny_pipe, inversion):
+    heard = Recording(kinds=('cross',), steps=[0])
+    result = edited(tiny_pipe, inversion, record=heard)
+    assert result.attention is heard and {slot for _, _, slot in heard.maps} == {'edit_uncond', 'edit_cond', 'source_cond'}
+    assert all(step == 0 for _, step, _ in heard.maps)
+
+
+# shapes, files, devices
+
+@pytest.mark.parametrize('frames, height, width', [(1, 32, 32), (5, 32, 48), (4, 40, 24), (24, 16, 16)])
+def test_any_size_and_length(tiny_pipe, frames, height, width):
+    video, mask = clip(frames, height, width), box(frames, height, width)
+    inversion = inverted(tiny_pipe, video, mask, steps=3)
+    result = edited(tiny_pipe, inversion)
+    assert result.video.shape == video.shape and torch.isfinite(result.video).all()
+    assert inversion.null.embeddings.shape[:2] == (3, frames)
+
+
+@pytest.mark.parametrize('settings', [dict(), dict(shared=True, cfg='videodirector', negative_prompt='red')])
+@pytest.mark.parametrize('mask', [None, box()])
+def test_inversion_survives_its_file(tiny_pipe, tmp_path, mask, settings):
+    inversion = inverted(tiny_pipe, mask=mask, steps=3, **settings)
+    inversion.save(tmp_path / 'bear.safetensors')
+    loaded = Inversion.load(tmp_path / 'bear.safetensors')
+    assert torch.equal(loaded.pivots, inversion.pivots) and torch.equal(loaded.null.embeddings, inversion.null.embeddings)
+    assert mask is None and loaded.mask is None or torch.equal(loaded.mask, mask)
+    for name in ('schedule', 'prompt', 'negative_prompt', 'seconds'): assert getattr(loaded, name) == getattr(inversion, name)
+    assert loaded.null.losses == inversion.null.losses and repr(loaded) == repr(inversion)
+    assert torch.equal(edited(tiny_pipe, loaded).latents, edited(tiny_pipe, inversion).latents)
+    assert [p.name for p in tmp_path.iterdir()] == ['bear.safetensors']
+
+
+def test_edit_survives_its_file(tiny_pipe, inversion, tmp_path):
+    result = edited(tiny_pipe, inversion, weights={'tiger': 2})
+    result.save(tmp_path / 'tiger.safetensors')
+    loaded = Edit.load(tmp_path / 'tiger.safetensors')
+    assert torch.equal(loaded.video, result.video) and torch.equal(loaded.latents, result.latents)
+    assert loaded.settings == result.settings and loaded.seconds == result.seconds and repr(loaded) == repr(result)
+
+
+def test_other_files_are_refused(tiny_pipe, inversion, tmp_path):
+    path = tmp_path / 'x.safetensors'
+    with pytest.raises(FileNotFoundError, match='no file'): Inversion.load(path)
+    path.write_text('no tensors')
+    with pytest.raises(ValueError, match='not a readable'): Inversion.load(path)
+    inversion.save(path)
+    with pytest.raises(ValueError, match='does not hold an edit'): Edit.load(path)
+
+
+def test_a_failed_write_leaves_the_old_file(inversion, tmp_path, monkeypatch):
+    path = tmp_path / 'x.safetensors'
+    inversion.save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(module.os, 'replace', lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError): write_tensors(path, 'Edit', {}, {})
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ['x.safetensors']
+
+
+def test_reprs_say_the_useful_things(tiny_pipe, inversion):
+    assert repr(inversion).startswith(f"Inversion('{SOURCE}', 3 frames of 4×6 latents, 25% foreground, Schedule(5 steps")
+    assert f"'{SOURCE}' → '{TARGET}'" in repr(edited(tiny_pipe, inversion))
+
+
+@pytest.mark.parametrize('device', ['cuda', 'mps'])
+def test_runs_on_an_accelerator(tiny_pipe, device):
+    if not getattr(torch, {'cuda': 'cuda', 'mps': 'mps'}[device]).is_available(): pytest.skip(f'no {device} here')
+    tiny_pipe.to(device, torch.float16 if device == 'cuda' else torch.float32)
+    inversion = inverted(tiny_pipe, mask=box(), inner_steps=3)
+    assert inversion.pivots.dtype == inversion.null.embeddings.dtype == torch.float32
+    assert torch.isfinite(edited(tiny_pipe, inversion).video).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_weights(tiny_pipe, dtype):
+    tiny_pipe.to(dtype=dtype)
+    inversion = inverted(tiny_pipe, mask=box(), steps=3, inner_steps=2)
+    result = edited(tiny_pipe, inversion)
+    assert result.latents.dtype == inversion.pivots.dtype == inversion.null.embeddings.dtype == torch.float32
+    assert torch.isfinite(result.video).all()
+
+
+# bad input, in one sentence
+
+@pytest.mark.parametrize('video, message', [
+    (clip()[:, :2], r'shape \[3, 2, 32, 48\]'), (clip(25, 16, 16), 'has 25 frames.* takes 1 to 24'), (clip(0), 'has 0 frames'),
+    (clip(3, 32, 44), '32×44.*multiples of 8'), (clip() * 255, r'scale it to \[-1, 1\]'), (clip() * float('nan'), 'not finite')])
+def test_bad_clips(tiny_pipe, video, message):
+    with pytest.raises(ValueError, match=message): inverted(tiny_pipe, video)
+
+
+@pytest.mark.parametrize('mask, message', [
+    (box(2), 'mask has 2 frames and the clip 3'), (box(3, 32, 32), 'mask is 32×32 and the clip 32×48'),
+    (box() & False, 'empty'), (box().float(), r'torch.float32 of shape \[3, 32, 48\]'), (box()[0], r'of shape \[32, 48\]')])
+def test_bad_masks(tiny_pipe, mask, message):
+    with pytest.raises(ValueError, match=message): inverted(tiny_pipe, mask=mask)
+
+
+def test_bad_prompts(tiny_pipe, inversion):
+    long = 'a bear with hat ' * 9
+    with pytest.raises(ValueError, match='source prompt is empty'): invert(tiny_pipe, clip(), ' ', progress=False)
+    with pytest.raises(ValueError, match='source prompt has 38 tokens and the model reads 16'): invert(tiny_pipe, clip(), long)
+    with pytest.raises(ValueError, match='negative prompt has 38'): inverted(tiny_pipe, negative_prompt=long)
+    with pytest.raises(ValueError, match='target prompt is empty'): edited(tiny_pipe, inversion, '')
+    with pytest.raises(ValueError, match='target prompt has 38 tokens'): edited(tiny_pipe, inversion, long)
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(tau_c=1.5), '1.5'), (dict(tau_s=-.1), '-0.1'), (dict(weights={'zebra': 2}), 'zebra'), (dict(align='guess'), 'guess'),
+    (dict(region='left'), 'left'), (dict(align='replace', prompt='a tiger'), 'equally many words')])
+def test_bad_settings(tiny_pipe, inversion, settings, message):
+    with pytest.raises(ValueError, match=message): edited(tiny_pipe, inversion, **settings)
+
+
+def test_bad_schedules(tiny_pipe):
+    with pytest.raises(ValueError, match='steps is 1'): inverted(tiny_pipe, steps=1)
+    with pytest.raises(ValueError, match="cfg is 'x'"): inverted(tiny_pipe, cfg='x')
+
+
+def test_numbers_that_blow_up_name_the_step(tiny_pipe, inversion, monkeypatch):
+    def predict(pipe, z, t, text): return predict_noise(pipe, z, t, text) * (float('inf') if t == inversion.schedule.timesteps[3] else 1)
+    monkeypatch.setattr(module, 'predict_noise', predict)
+    with pytest.raises(FloatingPointError, match='editing step 3'): edited(tiny_pipe, inversion)
