@@ -220,7 +220,11 @@ def test_checkpoint_file_in_original_keys(saved):
     assert pipe.scheduler.config.beta_schedule == 'linear'
 
 
-def test_half_precision(saved):
+def test_half_precision(saved, tmp_path):
+    whole = load(saved[0] / 'whole')
+    whole.to(torch.float16)
+    whole.save_pretrained(tmp_path)
+    assert {part.dtype for part in load(tmp_path).components.values() if isinstance(part, torch.nn.Module)} == {torch.float32}
     pipe = load(saved[0] / 'image', saved[0] / 'adapter', dtype=torch.float16)
     assert pipe.unet.dtype == pipe.vae.dtype == pipe.text_encoder.dtype == torch.float16
 
@@ -244,6 +248,9 @@ def test_lora(saved, where):
     (lambda root: load(root / 'whole', lora=str(root / 'nowhere')), 'there is no model folder'),
     (lambda root: load(root / 'image'), 'image model without motion modules'),
     (lambda root: load(root / 'files' / 'image.safetensors', config=str(root / 'config')), 'without motion modules'),
+    (lambda root: load(root / 'files' / 'image.safetensors', root / 'adapter'), 'config='),
+    (lambda root: load(root / 'image', root / 'files' / 'motion.safetensors'), 'config='),
+    (lambda root: load(root / 'whole', lora=str(root / 'adapter')), 'no LoRA could be loaded'),
     (lambda root: load(root / 'image', root / 'nowhere'), 'there is no model folder'),
     (lambda root: load(root / 'whole', root / 'adapter'), 'has its motion modules already'),
 ])
@@ -256,6 +263,7 @@ def test_folder_of_pickles_is_refused(saved, tmp_path):
     torch.save(make_adapter().state_dict(), tmp_path / 'diffusion_pytorch_model.bin')
     (tmp_path / 'config.json').write_bytes((saved[0] / 'adapter' / 'config.json').read_bytes())
     with pytest.raises(OSError): load_motion_adapter(str(tmp_path))
+    with pytest.raises(ValueError, match='could not be read'): load(saved[0] / 'image', tmp_path)
 
 
 def test_sources(tmp_path):
