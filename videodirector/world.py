@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['SUBJECT_TABLE', 'SUBJECTS', 'COLOUR_TABLE', 'COLOURS', 'FIXED_PAINTS', 'ACCESSORY_TABLE', 'ACCESSORIES', 'MOTIONS',
            'BACKGROUND_TABLE', 'BACKGROUNDS', 'HELPERS', 'MOTION_PHRASES', 'BACKGROUND_PHRASES', 'VOCABULARY', 'PROMPT',
-           'FIRST_TRAINING_SEED', 'Part', 'ellipse', 'limb', 'polygon', 'distance', 'eye', 'legs', 'bear', 'tiger',
-           'fox', 'panda', 'rabbit', 'elephant', 'giraffe', 'penguin', 'swan', 'bird', 'fish', 'butterfly', 'car',
-           'boat', 'Subject', 'mix', 'paint_box', 'hat', 'crown', 'scarf', 'balloon', 'Path', 'path_of', 'affine',
-           'joint_matrix', 'screen_rows', 'cover', 'paint', 'paint_parts', 'blobs', 'below', 'blur_steps', 'panes',
-           'rocks', 'meadow', 'forest', 'desert', 'beach', 'city', 'night', 'water', 'snow', 'clouds', 'rain',
+           'FIRST_TRAINING_SEED', 'Part', 'ellipse', 'limb', 'blunt', 'polygon', 'distance', 'eye', 'legs', 'bear',
+           'tiger', 'fox', 'panda', 'rabbit', 'elephant', 'giraffe', 'penguin', 'swan', 'bird', 'fish', 'butterfly',
+           'car', 'boat', 'Subject', 'mix', 'paint_box', 'hat', 'crown', 'scarf', 'balloon', 'Path', 'path_of',
+           'affine', 'joint_matrix', 'screen_rows', 'cover', 'paint', 'paint_parts', 'blobs', 'below', 'blur_steps',
+           'panes', 'rocks', 'meadow', 'forest', 'desert', 'beach', 'city', 'night', 'water', 'snow', 'clouds', 'rain',
            'paint_background', 'verb_of', 'caption_words', 'split_words', 'parse_prompt', 'Render', 'Scene', 'render',
            'random_scene']
 
@@ -46,9 +46,20 @@ def limb(paint, x0, y0, x1, y1, r0, r1=None, joint=(), clip=False, rim=False):
     rows = (c, s, -(c*x0 + s*y0)), (-s, c, s*x0 - c*y0)
     return Part("limb", paint, rows, (length, r0, ((r1 or r0) - r0)/length), joint, clip, rim)
 
-# %% ../nbs/00_world.ipynb #b608c82b
+# %% ../nbs/00_world.ipynb #5957318a
+def blunt(points, cut=0.07):
+    "The same polygon with its sharp corners (under 80 degrees) cut off, so that no corner ends in a needle."
+    out = []
+    for (a, b), (x, y), (c, d) in zip(points[-1:] + points[:-1], points, points[1:] + points[:1]):
+        p, q = math.hypot(a-x, b-y), math.hypot(c-x, d-y)
+        if ((a-x)*(c-x) + (b-y)*(d-y))/(p*q) < math.cos(math.radians(80)): out.append((x, y))
+        else: out += [(x + (a-x)*cut/p, y + (b-y)*cut/p), (x + (c-x)*cut/q, y + (d-y)*cut/q)]
+    return out
+
+# %% ../nbs/00_world.ipynb #c39f00bb
 def polygon(paint, *points, r=0.04, joint=(), clip=False, rim=False):
     "A convex polygon with corners rounded by `r`."
+    points = blunt(points)
     pairs = list(zip(points, points[1:] + points[:1]))
     turn = 1 if sum(a*d - b*c for (a, b), (c, d) in pairs) > 0 else -1
     rows = []
