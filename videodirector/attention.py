@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'Site', 'site_kind', 'all_sites', 'find_sites', 'site_size', 'Here', 'AttentionEdit', 'probabilities',
-           'fast_attention', 'project', 'Processor', 'Attending', 'attend', 'Recording', 'Word', 'prompt_words',
-           'find_words']
+           'fast_attention', 'project', 'Processor', 'Attending', 'attend', 'Recording', 'record', 'Word',
+           'prompt_words', 'find_words']
 
 # %% ../nbs/04_attention.ipynb #ae046d4b
 import fnmatch, math
@@ -262,7 +262,7 @@ def _check_plain(unet, site):
         raise ValueError(f"{site.name} uses {name}{' with ' + ', '.join(odd) if odd else ''}; only plain attention can be edited or "
                          "recorded, so leave other attend(...) contexts first or call unet.set_default_attn_processor()")
 
-# %% ../nbs/04_attention.ipynb #2c0dee07
+# %% ../nbs/04_attention.ipynb #aaab4f71
 class Recording:
     "Attention maps by site, step and slot, kept while `attend(unet, record=…)` runs."
     def __init__(self,
@@ -276,7 +276,7 @@ class Recording:
     ):
         self.kinds, self.sites, self.heads, self.with_keys, self.live = kinds, sites, heads, keys, live
         self.only_steps, self.only_slots = steps, slots
-        self.maps, self.keys = {}, {}
+        self.maps, self.keys, self.kind_of = {}, {}, {}
 
     def wants(self, here: Here) -> bool:
         "Is this place one to listen to?"
@@ -292,6 +292,7 @@ class Recording:
         axis = 0 if here.site.kind == "temporal" else 2  # where the h·w positions are, once the slot is taken
         for s in self.names(here):
             m = p[here.slot(s)].unflatten(axis, here.size)
+            self.kind_of[here.site.name] = here.site.kind
             self.maps[here.site.name, here.step, s] = self.store(m if self.heads else m.squeeze(2 if axis == 0 else 1))
 
     def keep_keys(self, k, here: Here):
@@ -303,12 +304,62 @@ class Recording:
             m = k[here.slot(s)]
             self.keys[here.site.name, here.step, s] = self.store(m if axis is None else m.unflatten(axis, here.size))
 
+    def find(self,
+        kind: str,  # kind of site
+        slot: str,  # slot name
+        steps=None,  # a step or several, None = all
+        sites="*",  # glob(s) on dotted names
+    ) -> list:  # maps, heads averaged, float32
+        "The recorded maps that answer a description; ValueError (saying what there is) if there are none."
+        steps = None if steps is None else [steps] if isinstance(steps, int) else list(steps)
+        hits = [m.float() for (name, i, s), m in self.maps.items() if self.kind_of[name] == kind and s == slot
+                and (steps is None or i in steps) and any(fnmatch.fnmatchcase(name, p) for p in _several(sites))]
+        if hits: return [m.mean(2 if kind == "temporal" else 1) for m in hits] if self.heads else hits
+        names, seen, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
+        raise ValueError(f"no {kind} map of slot {slot!r}, steps {steps}, sites {sites!r} was recorded; there are slots: {', '.join(slots)}; "
+                         f"steps: {seen}; sites: {', '.join(names)}")
+
+    def cross(self, slot: str, steps=None, sites="*") -> torch.Tensor:  # [F, h, w, L] at the finest recorded size
+        "Mean cross-attention over steps, sites and heads, coarse maps enlarged bilinearly."
+        maps = [m.permute(0, 3, 1, 2) for m in self.find("cross", slot, steps, sites)]  # f l h w
+        return _mean_size(maps).permute(0, 2, 3, 1)
+
+    def temporal(self, slot: str, steps=None, sites="*") -> torch.Tensor:  # [h, w, F, F] (query frame, key frame)
+        "Mean temporal attention over steps, sites and heads, coarse maps enlarged bilinearly."
+        maps = [m.permute(2, 3, 0, 1) for m in self.find("temporal", slot, steps, sites)]
+        return _mean_size(maps).permute(2, 3, 0, 1)
+
     def store(self, x): return x if self.live else x.detach().to("cpu", torch.float16)
 
     def __repr__(self):
         bytes = sum(x.numel() * x.element_size() for x in (*self.maps.values(), *self.keys.values()))
         sites, steps, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
         return f"Recording({len(self.maps)} maps: {len(sites)} sites × {len(steps)} steps × {slots}, {bytes / 2**20:.1f} MiB)"
+
+
+
+def _mean_size(maps):  # mean of [a, b, h, w] maps of several sizes
+    size = max((m.shape[-2:] for m in maps), key=lambda hw: hw[0] * hw[1])
+    return sum(m if m.shape[-2:] == size else F.interpolate(m, size, mode="bilinear") for m in maps) / len(maps)
+
+# %% ../nbs/04_attention.ipynb #c56b0272
+@contextmanager
+def record(
+    pipe,  # a pipeline with a UNet, such as AnimateDiffPipeline
+    kinds=("cross",),  # kinds of sites
+    sites="*",  # glob(s) on dotted names
+    **settings,  # see `Recording`
+):
+    "Record the attention of any run of `pipe`, such as `pipe(prompt)`; slots are `uncond` and `cond`, steps count from the noisiest."
+    with attend(pipe.unet, record=Recording(kinds, sites, **settings)) as at:
+        def begin(unet, args, kwargs):
+            z, t = (args[i] if len(args) > i else kwargs[name] for i, name in enumerate(("sample", "timestep")))
+            step = (pipe.scheduler.timesteps.cpu() == torch.as_tensor(t).cpu()).nonzero().flatten().tolist()
+            slots = {1: ("cond",), 2: ("uncond", "cond")}.get(len(z)) or tuple(f"video {i}" for i in range(len(z)))
+            at.begin(step[0] if step else int(t), slots, z.shape[2] if z.ndim == 5 else 1, *z.shape[-2:])
+        hook = pipe.unet.register_forward_pre_hook(begin, with_kwargs=True)
+        try: yield at.record
+        finally: hook.remove()
 
 # %% ../nbs/04_attention.ipynb #e856cc03
 @dataclass(frozen=True)
