@@ -6,7 +6,9 @@ from torch.testing import assert_close
 
 from videodirector import director as module
 from videodirector.attention import Recording
-from videodirector.director import SLOTS, Edit, Inversion, edit, invert, plan_edits, reconstruct, slots_at, write_tensors
+from videodirector import video as video_module
+from videodirector.control import SLOTS, slots_at
+from videodirector.director import Edit, Inversion, edit, invert, plan_edits, reconstruct, write_tensors
 from videodirector.inversion import sample_ddim
 from videodirector.models import encode_prompt, predict_noise
 
@@ -143,7 +145,7 @@ def test_inversion_survives_its_file(tiny_pipe, tmp_path, mask, settings):
     loaded = Inversion.load(tmp_path / 'bear.safetensors')
     assert torch.equal(loaded.pivots, inversion.pivots) and torch.equal(loaded.null.embeddings, inversion.null.embeddings)
     assert mask is None and loaded.mask is None or torch.equal(loaded.mask, mask)
-    for name in ('schedule', 'prompt', 'negative_prompt', 'seconds'): assert getattr(loaded, name) == getattr(inversion, name)
+    for name in ('schedule', 'prompt', 'negative_prompt', 'seconds', 'psnr'): assert getattr(loaded, name) == getattr(inversion, name)
     assert loaded.null.losses == inversion.null.losses and repr(loaded) == repr(inversion)
     assert torch.equal(edited(tiny_pipe, loaded).latents, edited(tiny_pipe, inversion).latents)
     assert [p.name for p in tmp_path.iterdir()] == ['bear.safetensors']
@@ -170,7 +172,7 @@ def test_a_failed_write_leaves_the_old_file(inversion, tmp_path, monkeypatch):
     path = tmp_path / 'x.safetensors'
     inversion.save(path)
     before = path.read_bytes()
-    monkeypatch.setattr(module.os, 'replace', lambda *a: 1 / 0)
+    monkeypatch.setattr(video_module.os, 'replace', lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError): write_tensors(path, 'Edit', {}, {})
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ['x.safetensors']
 

@@ -68,7 +68,7 @@ class NullText:
         kind = 'shared' if frames == 1 else f'{frames} frames'
         return f'NullText({steps} steps, {kind}, {sum(map(len, self.losses))} updates)'
 
-# %% ../nbs/05_null_text.ipynb #ef5c02b7
+# %% ../nbs/05_null_text.ipynb #eb0ee11b
 def optimise_null(
     pipe,  # AnimateDiffPipeline
     pivots: torch.Tensor,  # from `invert_ddim` [S+1,4,F,h,w]
@@ -87,7 +87,7 @@ def optimise_null(
     `FloatingPointError` naming the step if a loss or latent is not finite."""
     if len(pivots) != len(schedule) + 1: raise ValueError(
         f'{len(pivots)} pivots were given for {len(schedule)} steps; give those that `invert_ddim` made with this schedule.')
-    with torch.no_grad(): phi = encode_prompt(pipe, negative_prompt).float()
+    phi = encode_prompt(pipe, negative_prompt)
     if not shared: phi = per_frame(phi, pivots.shape[2])[0]
     z, found, losses = pivots[-1:], [], []
     with frozen(pipe.unet), tqdm(schedule.timesteps, desc='null text', disable=not progress) as bar:
