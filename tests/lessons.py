@@ -105,9 +105,12 @@ def execute_lesson(
 
 
 def readme_text() -> str:
-    "README.md: the index notebook as markdown, its relative links made from the project's root."
-    text, resources = MarkdownExporter().from_filename(str(NBS / 'index.ipynb'))
+    "README.md: the index notebook as markdown, directives dropped, relative links made from the project's root."
+    nb = nbformat.read(NBS / 'index.ipynb', as_version=4)
+    nb.metadata.language_info = {'name': 'python'}  # nbdev_clean drops it; code blocks want it
+    text, resources = MarkdownExporter().from_notebook_node(nb)
     if resources.get('outputs'): raise ValueError('index.ipynb has a picture as an output; link one in images/ instead.')
+    text = re.sub(r'^#\|.*\n', '', text, flags=re.M)
     relative = r'(?!https?:|#|mailto:|\.\./|nbs/)'
     text = re.sub(rf'(\]\(|src="){relative}', r'\1nbs/', text)
     return re.sub(r'(\]\(|src=")\.\./', r'\1', text).strip() + '\n'
