@@ -12,9 +12,9 @@ import pytest
 import torch
 from conftest import make_tiny_pipe
 
-from videodirector.cli import EDIT_KINDS, demo_scenes, edit_scores, fitting_size, main, rounded, staging
+from videodirector.cli import EDIT_KINDS, KIN, demo_scenes, edit_scores, fitting_size, main, rounded, staging
 from videodirector.video import clip_info, psnr, read_video, write_gif, write_video
-from videodirector.world import Render
+from videodirector.world import SUBJECTS, Render
 
 SOURCE, TARGET = 'a bear walking', 'a tiger walking'
 FILES = {'source.mp4', 'reconstruction.mp4', 'edited.mp4', 'compare.gif', 'attention.png', 'metrics.json',
@@ -278,3 +278,7 @@ def test_demo_scenes_differ_in_one_attribute(seed):
     assert EDIT_KINDS[seed % 4] in changed and set(changed) <= {EDIT_KINDS[seed % 4], 'colour'}
     assert source.caption != target.caption
     if seed % 4: assert changed == [EDIT_KINDS[seed % 4]]
+
+
+def test_every_subject_has_kin():
+    assert sorted(name for names in KIN for name in names) == sorted(SUBJECTS) and min(map(len, KIN)) > 1
