@@ -197,7 +197,7 @@ def warn_unknown(
     print(f'Warning: the embedded model was never taught {listing}; reconstruction does not need these words, but they '
           'will not steer the edit as they should.', file=sys.stderr)
 
-# %% ../nbs/14_cli.ipynb #b0d40629
+# %% ../nbs/14_cli.ipynb #4c7fbb88
 def run_demo(
     args: argparse.Namespace,  # seed, out, frames, device, quiet, …
 ) -> dict:  # the report
@@ -207,6 +207,7 @@ def run_demo(
         from videodirector.video import read_video, write_video
         pipe, judge = load_model(args)
         seconds = dict(load=time.perf_counter() - args.started)
+        check_size(pipe, args.frames, (128, 128))
         render, truth = (scene.render(args.frames) for scene in (source, target))
         write_video(folder / 'source.mp4', render.video)
         clip = read_video(folder / 'source.mp4', None)
@@ -248,7 +249,7 @@ def rounded(
     if isinstance(value, float): return round(value, 2) if abs(value) != float('inf') and value == value else None
     return value
 
-# %% ../nbs/14_cli.ipynb #49a546fa
+# %% ../nbs/14_cli.ipynb #a3896040
 def run_edit(
     args: argparse.Namespace,  # video, source, target, mask, inversion, size, …
 ) -> dict:  # the report
@@ -301,8 +302,8 @@ def check_size(
 ) -> None:
     "Raise a ValueError for more frames than the motion module takes, or sides that the VAE does not divide."
     most, factor = pipe.unet.config.motion_max_seq_length, pipe.vae_scale_factor
-    if frames > most:
-        raise ValueError(f'{frames} frames are more than the {most} of the motion module; choose fewer --frames.')
+    if not 1 <= frames <= most:
+        raise ValueError(f'{frames} frames were asked for and the motion module takes 1 to {most}; change --frames.')
     if any(side < factor or side % factor for side in size):
         raise ValueError(f'The sides of {size[0]}×{size[1]} frames do not divide by {factor}; choose another --size.')
 
@@ -390,7 +391,7 @@ def _edit_options(parser):
     add('--weight', dest='weights', type=weight_of, action='append', metavar='WORD=FACTOR',
         help='factor on the attention to a target word; may be given several times')
 
-# %% ../nbs/14_cli.ipynb #0da32d6b
+# %% ../nbs/14_cli.ipynb #4e449567
 def parser() -> argparse.ArgumentParser:
     "The parser of the `videodirector` command."
     from videodirector import __version__
@@ -418,7 +419,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(
     argv: list[str] | None = None,  # arguments; None takes those of the process
-) -> int:  # exit code: 0, or 2 for input that cannot be used
+) -> int:  # exit code: 0, 2 for input that cannot be used, 130 when stopped by Ctrl-C
     "The `videodirector` command."
     started = time.perf_counter()
     args = parser().parse_args(argv)
@@ -429,5 +430,8 @@ def main(
         if args.debug: raise
         print(f'videodirector: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('videodirector: stopped; nothing was written.', file=sys.stderr)
+        return 130
     print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else args.show(report))
     return 0
