@@ -121,28 +121,30 @@ class Subject(NamedTuple):
     parts: list  # its shapes, back to front
     def __repr__(self): return f'{self.colour} figure of {len(self.parts)} parts'
 
-# %% ../nbs/00_world.ipynb #f5a2b5ef
+# %% ../nbs/00_world.ipynb #f4ecc9f0
 _bear = Subject('brown', 'walking', 'standing', (0.6, -0.66, 0.34), (0.42, 0.04, 0.42), (-0.5, -0.3), [
     *_legs('shade', (-0.3, 0.5), 0.35, 0.95, 0.17), ellipse('body', -0.84, 0, 0.13),
-    ellipse('body', -0.12, 0.12, 0.74, 0.5), ellipse('body', 0.3, 0.02, 0.45, 0.46), *_legs('body', (-0.55, 0.26), 0.4, 0.98, 0.19),
-    ellipse('body', 0.4, -0.68, 0.16, rim=True), ellipse('light', 0.4, -0.68, 0.08),
-    ellipse('body', 0.8, -0.68, 0.16, rim=True), ellipse('light', 0.8, -0.68, 0.08),
+    ellipse('body', -0.12, 0.12, 0.74, 0.5), ellipse('body', 0.3, 0.02, 0.45, 0.46),
+    *_legs('body', (-0.55, 0.26), 0.4, 0.98, 0.19), ellipse('body', 0.4, -0.68, 0.16, rim=True),
+    ellipse('light', 0.4, -0.68, 0.08), ellipse('body', 0.8, -0.68, 0.16, rim=True), ellipse('light', 0.8, -0.68, 0.08),
     ellipse('body', 0.6, -0.34, 0.4, 0.38, rim=True), ellipse('light', 0.84, -0.2, 0.22, 0.17),
     ellipse('ink', 0.97, -0.27, 0.1, 0.08), *_eye(0.66, -0.44)])
 
-# %% ../nbs/00_world.ipynb #1eb399bf
+# %% ../nbs/00_world.ipynb #1d1ccd53
 _tail = 'wave', -0.75, 0, 12, 0
 _tiger = Subject('orange', 'walking', 'standing', (0.6, -0.66, 0.34), (0.48, 0.06, 0.36), (-0.5, -0.2), [
     limb('body', -0.7, 0, -1.0, -0.32, 0.11, joint=_tail), limb('body', -1.0, -0.32, -0.9, -0.62, 0.11, joint=_tail),
-    limb('mark', -0.94, -0.55, -0.88, -0.76, 0.11, joint=_tail),
-    *_legs('shade', (-0.42, 0.42), 0.25, 0.95, 0.13), ellipse('body', -0.14, 0.08, 0.76, 0.37),
+    limb('mark', -0.94, -0.55, -0.88, -0.76, 0.11, joint=_tail), *_legs('shade', (-0.42, 0.42), 0.25, 0.95, 0.13),
+    ellipse('body', -0.14, 0.08, 0.76, 0.37),
     *[limb('mark', x, top, x + 0.05, end, 0.08, 0.03, clip=True)
       for x, top, end in ((-0.62, -0.25, 0.2), (-0.36, -0.3, 0.3), (-0.1, -0.3, 0.3), (0.16, -0.3, 0.2))],
     *_legs('body', (-0.64, 0.22), 0.25, 0.98, 0.14),
     *[p for x in (0.36, 0.82) for p in (ellipse('body', x, -0.68, 0.14, rim=True), ellipse('mark', x, -0.68, 0.07))],
     ellipse('body', 0.6, -0.34, 0.4, 0.38, rim=True), ellipse('white', 0.76, -0.16, 0.24, 0.17),
-    limb('mark', 0.6, -0.74, 0.6, -0.56, 0.07, 0.04, clip=True), limb('mark', 0.18, -0.34, 0.36, -0.34, 0.06, 0.03, clip=True),
-    limb('mark', 0.2, -0.14, 0.38, -0.18, 0.06, 0.03, clip=True), ellipse('ink', 0.92, -0.25, 0.09, 0.07), *_eye(0.64, -0.42)])
+    limb('mark', 0.6, -0.74, 0.6, -0.56, 0.07, 0.04, clip=True),
+    limb('mark', 0.18, -0.34, 0.36, -0.34, 0.06, 0.03, clip=True),
+    limb('mark', 0.2, -0.14, 0.38, -0.18, 0.06, 0.03, clip=True), ellipse('ink', 0.92, -0.25, 0.09, 0.07),
+    *_eye(0.64, -0.42)])
 
 # %% ../nbs/00_world.ipynb #057f86a2
 _tail = 'wave', -0.5, 0.3, 12, 0
@@ -155,102 +157,117 @@ _fox = Subject('orange', 'walking', 'standing', (0.5, -0.52, 0.32), (0.42, 0.14,
     ellipse('body', 0.46, -0.24, 0.4, 0.34, rim=True), limb('body', 0.6, -0.2, 1.0, -0.08, 0.24, 0.09),
     limb('pale', 0.46, -0.02, 1.0, -0.04, 0.1, 0.06), ellipse('ink', 1.04, -0.1, 0.1), *_eye(0.56, -0.3)])
 
-# %% ../nbs/00_world.ipynb #76db3628
+# %% ../nbs/00_world.ipynb #e98e3929
 _panda = Subject('white', 'walking', 'standing', (0, -0.78, 0.38), (0, 0.1, 0.42), (-0.74, 0.4), [
     ellipse('body', 0, 0.38, 0.6, 0.56),
     *[limb('mark', 0.48*s, 0.12, 0.74*s, 0.5, 0.18, joint=('step', 0.48*s, 0.12, 30, 0), rim=True) for s in (-1, 1)],
     *[p for x, phase in ((-0.4, 0), (0.4, 0.5)) for joint in [('step', x, 0.4, 16, phase)]
-      for p in (ellipse('mark', x, 0.82, 0.27, 0.2, joint=joint, rim=True), ellipse('light', x, 0.84, 0.12, 0.09, joint=joint))],
-    ellipse('mark', -0.43, -0.8, 0.2), ellipse('mark', 0.43, -0.8, 0.2), ellipse('body', 0, -0.36, 0.56, 0.48, rim=True),
-    *[p for s in (-1, 1) for p in (ellipse('mark', 0.21*s, -0.4, 0.13, 0.18, 35*s), ellipse('white', 0.2*s, -0.42, 0.07),
-                                   ellipse('ink', 0.2*s + 0.01, -0.42, 0.045))], ellipse('ink', 0, -0.2, 0.1, 0.07)])
+      for p in (ellipse('mark', x, 0.82, 0.27, 0.2, joint=joint, rim=True),
+                ellipse('light', x, 0.84, 0.12, 0.09, joint=joint))],
+    ellipse('mark', -0.43, -0.8, 0.2), ellipse('mark', 0.43, -0.8, 0.2),
+    ellipse('body', 0, -0.36, 0.56, 0.48, rim=True),
+    *[p for s in (-1, 1)
+      for p in (ellipse('mark', 0.21*s, -0.4, 0.13, 0.18, 35*s), ellipse('white', 0.2*s, -0.42, 0.07),
+                ellipse('ink', 0.2*s + 0.01, -0.42, 0.045))],
+    ellipse('ink', 0, -0.2, 0.1, 0.07)])
 
-# %% ../nbs/00_world.ipynb #4a3a45e9
+# %% ../nbs/00_world.ipynb #f8b2c655
 _ears = 'wave', 0.4, -0.4, 7, 0
 _rabbit = Subject('white', 'running', 'standing', (0.36, -0.44, 0.32), (0.32, 0.22, 0.34), (-0.5, 0.1), [
     ellipse('pale', -0.72, 0.5, 0.2), ellipse('body', 0.16, -0.76, 0.14, 0.44, -14, joint=_ears),
     ellipse('body', -0.16, 0.42, 0.58, 0.46), *_legs('body', (0.2,), 0.5, 0.98, 0.13),
     ellipse('body', -0.34, 0.56, 0.36, 0.34, rim=True),
     limb('body', -0.4, 0.86, -0.02, 0.86, 0.13, joint=('step', -0.4, 0.8, 18, 0.5), rim=True),
-    ellipse('body', 0.44, -0.76, 0.15, 0.46, 8, joint=_ears, rim=True), ellipse('pink', 0.44, -0.74, 0.075, 0.32, 8, joint=_ears),
-    ellipse('body', 0.42, -0.14, 0.38, 0.34, rim=True), ellipse('light', 0.64, -0.02, 0.17, 0.14),
-    ellipse('pink', 0.79, -0.1, 0.09, 0.07), *_eye(0.5, -0.22)])
+    ellipse('body', 0.44, -0.76, 0.15, 0.46, 8, joint=_ears, rim=True),
+    ellipse('pink', 0.44, -0.74, 0.075, 0.32, 8, joint=_ears), ellipse('body', 0.42, -0.14, 0.38, 0.34, rim=True),
+    ellipse('light', 0.64, -0.02, 0.17, 0.14), ellipse('pink', 0.79, -0.1, 0.09, 0.07), *_eye(0.5, -0.22)])
 
-# %% ../nbs/00_world.ipynb #9accf7b0
+# %% ../nbs/00_world.ipynb #6d249122
 _trunk, _flap = ('wave', 0.85, -0.1, 12, 0), ('wave', 0.45, -0.3, 12, 0)
 _elephant = Subject('grey', 'walking', 'standing', (0.6, -0.64, 0.36), (0.4, 0.2, 0.36), (-0.5, -0.4), [
-    limb('body', -0.8, -0.1, -0.96, 0.3, 0.06, joint=('wave', -0.8, -0.1, 15, 0)), *_legs('shade', (-0.3, 0.34), 0.3, 0.95, 0.19),
-    ellipse('body', -0.2, 0, 0.68, 0.56), *_legs('body', (-0.6, 0.08), 0.35, 0.98, 0.2),
-    limb('body', 0.8, -0.15, 0.98, 0.3, 0.2, 0.14, joint=_trunk), limb('body', 0.98, 0.3, 0.92, 0.66, 0.14, 0.12, joint=_trunk),
-    ellipse('body', 0.6, -0.3, 0.38, 0.4, rim=True), limb('white', 0.78, 0.05, 1.14, 0.2, 0.07, 0.04, rim=True),
-    ellipse('body', 0.3, -0.26, 0.29, 0.42, joint=_flap, rim=True), ellipse('light', 0.3, -0.24, 0.17, 0.27, joint=_flap),
-    *_eye(0.74, -0.42)])
+    limb('body', -0.8, -0.1, -0.96, 0.3, 0.06, joint=('wave', -0.8, -0.1, 15, 0)),
+    *_legs('shade', (-0.3, 0.34), 0.3, 0.95, 0.19), ellipse('body', -0.2, 0, 0.68, 0.56),
+    *_legs('body', (-0.6, 0.08), 0.35, 0.98, 0.2), limb('body', 0.8, -0.15, 0.98, 0.3, 0.2, 0.14, joint=_trunk),
+    limb('body', 0.98, 0.3, 0.92, 0.66, 0.14, 0.12, joint=_trunk), ellipse('body', 0.6, -0.3, 0.38, 0.4, rim=True),
+    limb('white', 0.78, 0.05, 1.14, 0.2, 0.07, 0.04, rim=True),
+    ellipse('body', 0.3, -0.26, 0.29, 0.42, joint=_flap, rim=True),
+    ellipse('light', 0.3, -0.24, 0.17, 0.27, joint=_flap), *_eye(0.74, -0.42)])
 
-# %% ../nbs/00_world.ipynb #df273335
+# %% ../nbs/00_world.ipynb #f9e62971
 _giraffe = Subject('yellow', 'walking', 'standing', (0.54, -0.88, 0.32), (0.42, -0.28, 0.3), (-0.5, 0), [
     limb('patch', -0.62, 0.1, -0.8, 0.5, 0.06, 0.08, joint=('wave', -0.62, 0.1, 15, 0)),
     *_legs('shade', (-0.34, 0.34), 0.3, 0.97, 0.11), ellipse('body', -0.16, 0.18, 0.6, 0.32),
     limb('body', 0.2, 0.1, 0.5, -0.72, 0.25, 0.17),
-    *[ellipse('patch', x, y, r, clip=True) for x, y, r in ((-0.52, 0.14, 0.13), (-0.2, 0.32, 0.13), (0.08, 0.1, 0.13),
-      (0.2, -0.22, 0.11), (0.42, -0.42, 0.1), (-0.22, 0.0, 0.11), (0.36, 0.16, 0.1))],
+    *[ellipse('patch', x, y, r, clip=True)
+      for x, y, r in ((-0.52, 0.14, 0.13), (-0.2, 0.32, 0.13), (0.08, 0.1, 0.13), (0.2, -0.22, 0.11),
+                      (0.42, -0.42, 0.1), (-0.22, 0.0, 0.11), (0.36, 0.16, 0.1))],
     *_legs('body', (-0.56, 0.12), 0.3, 1.0, 0.12), limb('patch', 0.42, -0.8, 0.38, -1.02, 0.06),
     limb('patch', 0.6, -0.82, 0.6, -1.04, 0.06), ellipse('body', 0.26, -0.8, 0.16, 0.09, 20),
-    ellipse('body', 0.64, -0.74, 0.34, 0.22, 15, rim=True), ellipse('light', 0.86, -0.66, 0.16, 0.14), *_eye(0.58, -0.8, 0.1)])
+    ellipse('body', 0.64, -0.74, 0.34, 0.22, 15, rim=True), ellipse('light', 0.86, -0.66, 0.16, 0.14),
+    *_eye(0.58, -0.8, 0.1)])
 
-# %% ../nbs/00_world.ipynb #873dbe26
+# %% ../nbs/00_world.ipynb #7c55201b
 _penguin = Subject('black', 'walking', 'standing', (0.06, -0.9, 0.34), (0.08, -0.16, 0.4), (-0.62, 0.36), [
-    *[ellipse('orange', x, 0.92, 0.26, 0.12, joint=('step', x, 0.5, 18, phase)) for x, phase in ((-0.24, 0), (0.28, 0.5))],
+    *[ellipse('orange', x, 0.92, 0.26, 0.12, joint=('step', x, 0.5, 18, phase))
+      for x, phase in ((-0.24, 0), (0.28, 0.5))],
     limb('body', -0.4, -0.1, -0.66, 0.42, 0.13, 0.08, joint=('wave', -0.4, -0.1, 18, 0)),
-    ellipse('body', 0, 0.22, 0.56, 0.7), ellipse('body', 0.06, -0.56, 0.42, 0.4), ellipse('pale', 0.12, 0.3, 0.37, 0.54, clip=True),
-    ellipse('pale', 0.22, -0.5, 0.24, 0.22, clip=True), limb('orange', 0.44, -0.5, 0.72, -0.44, 0.14, 0.05, rim=True),
-    *_eye(0.24, -0.6), limb('body', 0.46, -0.06, 0.68, 0.42, 0.12, 0.07, joint=('wave', 0.46, -0.06, -14, 0), rim=True)])
+    ellipse('body', 0, 0.22, 0.56, 0.7), ellipse('body', 0.06, -0.56, 0.42, 0.4),
+    ellipse('pale', 0.12, 0.3, 0.37, 0.54, clip=True), ellipse('pale', 0.22, -0.5, 0.24, 0.22, clip=True),
+    limb('orange', 0.44, -0.5, 0.72, -0.44, 0.14, 0.05, rim=True), *_eye(0.24, -0.6),
+    limb('body', 0.46, -0.06, 0.68, 0.42, 0.12, 0.07, joint=('wave', 0.46, -0.06, -14, 0), rim=True)])
 
-# %% ../nbs/00_world.ipynb #2f6bca85
+# %% ../nbs/00_world.ipynb #ead5a18d
 _neck = 'wave', 0.45, 0.4, 3, 0
 _swan = Subject('white', 'swimming', 'floating', (0.56, -0.88, 0.32), (0.56, 0.0, 0.32), (-0.6, 0.2), [
     limb('body', -0.6, 0.4, -0.98, 0.06, 0.26, 0.07), ellipse('body', -0.12, 0.48, 0.74, 0.38),
-    limb('body', 0.42, 0.42, 0.62, 0.0, 0.2, 0.14, joint=_neck), limb('body', 0.62, 0.0, 0.42, -0.4, 0.14, 0.12, joint=_neck),
+    limb('body', 0.42, 0.42, 0.62, 0.0, 0.2, 0.14, joint=_neck),
+    limb('body', 0.62, 0.0, 0.42, -0.4, 0.14, 0.12, joint=_neck),
     limb('body', 0.42, -0.4, 0.5, -0.72, 0.12, joint=_neck), ellipse('body', 0.6, -0.76, 0.23, 0.19, joint=_neck),
     limb('orange', 0.78, -0.75, 1.06, -0.64, 0.13, 0.06, joint=_neck), ellipse('ink', 0.6, -0.8, 0.06, joint=_neck),
     ellipse('light', -0.3, 0.38, 0.46, 0.26, -12, joint=('wave', 0.1, 0.4, 9, 0), rim=True)])
 
-# %% ../nbs/00_world.ipynb #710feed4
+# %% ../nbs/00_world.ipynb #1a0d22ff
 _wing = 'beat', -0.1, 0.02, 0.95, 0
 _bird = Subject('blue', 'flying', 'hovering', (0.54, -0.38, 0.3), (0.36, 0.14, 0.32), (-0.56, 0.1), [
     ellipse('shade', 0.02, -0.4, 0.22, 0.56, 12, joint=('beat', 0, 0, 0.95, 0)),
     polygon('shade', (-0.4, 0.02), (-1.0, -0.16), (-0.96, 0.4), (-0.4, 0.3)), ellipse('body', 0, 0.14, 0.6, 0.38),
     ellipse('pale', 0.14, 0.32, 0.38, 0.2, clip=True), limb('orange', 0.8, -0.12, 1.06, -0.06, 0.15, 0.05),
     ellipse('body', 0.54, -0.12, 0.34, 0.32), *_eye(0.62, -0.18),
-    ellipse('body', -0.22, -0.4, 0.27, 0.6, -14, joint=_wing, rim=True), ellipse('light', -0.24, -0.5, 0.14, 0.36, -14, joint=_wing)])
+    ellipse('body', -0.22, -0.4, 0.27, 0.6, -14, joint=_wing, rim=True),
+    ellipse('light', -0.24, -0.5, 0.14, 0.36, -14, joint=_wing)])
 
-# %% ../nbs/00_world.ipynb #d077b464
+# %% ../nbs/00_world.ipynb #f29c4b53
 _tail = 'flap', -0.45, 0, 0.5, 0
 _fish = Subject('yellow', 'swimming', 'floating', (0.3, -0.46, 0.34), (0.34, 0.3, 0.34), (-0.3, -0.3), [
     *[limb('shade', -0.5, 0, -0.86, end, 0.12, 0.2, joint=_tail) for end in (-0.38, 0.38)],
     limb('shade', 0.1, -0.4, -0.14, -0.66, 0.24, 0.08), limb('shade', 0.06, 0.4, -0.14, 0.62, 0.2, 0.07),
     ellipse('body', 0.16, 0, 0.72, 0.5), limb('light', 0.24, -0.6, 0.24, 0.6, 0.09, clip=True),
     limb('light', -0.16, -0.6, -0.16, 0.6, 0.08, clip=True),
-    ellipse('shade', 0.1, 0.14, 0.24, 0.14, 20, joint=('wave', 0.3, 0.1, 25, 0), rim=True),
-    *_eye(0.58, -0.12, 0.14), limb('ink', 0.78, 0.16, 0.66, 0.2, 0.04)])
+    ellipse('shade', 0.1, 0.14, 0.24, 0.14, 20, joint=('wave', 0.3, 0.1, 25, 0), rim=True), *_eye(0.58, -0.12, 0.14),
+    limb('ink', 0.78, 0.16, 0.66, 0.2, 0.04)])
 
-# %% ../nbs/00_world.ipynb #3897c668
+# %% ../nbs/00_world.ipynb #c30c1e53
 _wing = 'flap', 0, 0, 0.32, 0
 _butterfly = Subject('purple', 'flying', 'hovering', (0, -0.66, 0.34), (0, -0.22, 0.34), (-0.6, -0.3), [
-    *[p for s in (-1, 1) for p in (
-        ellipse('body', 0.44*s, 0.4, 0.36, 0.4, -30*s, joint=_wing, rim=True), ellipse('light', 0.46*s, 0.44, 0.16, joint=_wing),
-        ellipse('body', 0.52*s, -0.36, 0.46, 0.5, 30*s, joint=_wing, rim=True), ellipse('light', 0.6*s, -0.42, 0.22, joint=_wing))],
-    limb('ink', 0, -0.5, -0.2, -0.92, 0.045), limb('ink', 0, -0.5, 0.2, -0.92, 0.045), ellipse('ink', -0.21, -0.94, 0.08),
-    ellipse('ink', 0.21, -0.94, 0.08), ellipse('ink', 0, 0.12, 0.13, 0.6), ellipse('ink', 0, -0.52, 0.17)])
+    *[p for s in (-1, 1)
+      for p in (ellipse('body', 0.44*s, 0.4, 0.36, 0.4, -30*s, joint=_wing, rim=True),
+                ellipse('light', 0.46*s, 0.44, 0.16, joint=_wing),
+                ellipse('body', 0.52*s, -0.36, 0.46, 0.5, 30*s, joint=_wing, rim=True),
+                ellipse('light', 0.6*s, -0.42, 0.22, joint=_wing))],
+    limb('ink', 0, -0.5, -0.2, -0.92, 0.045), limb('ink', 0, -0.5, 0.2, -0.92, 0.045),
+    ellipse('ink', -0.21, -0.94, 0.08), ellipse('ink', 0.21, -0.94, 0.08), ellipse('ink', 0, 0.12, 0.13, 0.6),
+    ellipse('ink', 0, -0.52, 0.17)])
 
-# %% ../nbs/00_world.ipynb #51973d82
+# %% ../nbs/00_world.ipynb #e77d5b6f
 _car = Subject('red', 'driving', 'standing', (-0.1, -0.52, 0.4), (0.72, 0.12, 0.3), (-0.7, 0), [
     polygon('body', (-0.66, 0.05), (-0.46, -0.5), (0.3, -0.5), (0.62, 0.05)),
     polygon('glass', (-0.48, 0.0), (-0.36, -0.38), (-0.14, -0.38), (-0.14, 0.0)),
     polygon('glass', (0.04, 0.0), (0.04, -0.38), (0.22, -0.38), (0.42, 0.0)),
     polygon('body', (-0.96, 0.08), (0.8, 0.04), (1.0, 0.2), (1.0, 0.52), (-0.96, 0.52)),
     polygon('shade', (-0.94, 0.42), (0.98, 0.42), (0.98, 0.54), (-0.94, 0.54)), ellipse('yellow', 0.93, 0.24, 0.1),
-    *[p for x in (-0.54, 0.56) for p in (ellipse('ink', x, 0.56, 0.31), ellipse('grey', x, 0.56, 0.16),
-      limb('ink', x - 0.13, 0.56, x + 0.13, 0.56, 0.045, joint=('wheel', x, 0.56, 1, 0)))]])
+    *[p for x in (-0.54, 0.56)
+      for p in (ellipse('ink', x, 0.56, 0.31), ellipse('grey', x, 0.56, 0.16),
+                limb('ink', x - 0.13, 0.56, x + 0.13, 0.56, 0.045, joint=('wheel', x, 0.56, 1, 0)))]])
 
 # %% ../nbs/00_world.ipynb #aed44c43
 _boat = Subject('brown', 'sailing', 'floating', (0, -0.94, 0.3), (0, 0.4, 0.42), (-0.8, 0.3), [
@@ -260,9 +277,10 @@ _boat = Subject('brown', 'sailing', 'floating', (0, -0.94, 0.3), (0, 0.4, 0.42),
     polygon('shade', (-0.98, 0.34), (0.98, 0.34), (0.94, 0.46), (-0.94, 0.46)),
     *[p for x in (-0.4, 0.0, 0.4) for p in (ellipse('white', x, 0.66, 0.11), ellipse('glass', x, 0.66, 0.06))]])
 
-# %% ../nbs/00_world.ipynb #b082a339
-SUBJECT_TABLE = dict(bear=_bear, tiger=_tiger, fox=_fox, panda=_panda, rabbit=_rabbit, elephant=_elephant, giraffe=_giraffe,
-                     penguin=_penguin, swan=_swan, bird=_bird, fish=_fish, butterfly=_butterfly, car=_car, boat=_boat)
+# %% ../nbs/00_world.ipynb #fbb4eaf4
+SUBJECT_TABLE = dict(
+    bear=_bear, tiger=_tiger, fox=_fox, panda=_panda, rabbit=_rabbit, elephant=_elephant, giraffe=_giraffe,
+    penguin=_penguin, swan=_swan, bird=_bird, fish=_fish, butterfly=_butterfly, car=_car, boat=_boat)
 SUBJECTS = tuple(SUBJECT_TABLE)
 
 # %% ../nbs/00_world.ipynb #f7cda390
@@ -271,36 +289,39 @@ COLOUR_TABLE = dict(red=(0.86, 0.1, 0.12), orange=(1.0, 0.52, 0.06), yellow=(1.0
                     white=(0.97, 0.97, 0.95), black=(0.13, 0.13, 0.15), grey=(0.55, 0.56, 0.58))
 COLOURS = tuple(COLOUR_TABLE)
 
-# %% ../nbs/00_world.ipynb #292fbf50
-_FIXED = COLOUR_TABLE | dict(ink=(0.1, 0.08, 0.1), glass=(0.62, 0.85, 0.95), wood=(0.55, 0.36, 0.2), gold=(1.0, 0.8, 0.1),
-                             magenta=(0.95, 0.1, 0.55), teal=(0.0, 0.55, 0.55), patch=(0.55, 0.3, 0.1))
+# %% ../nbs/00_world.ipynb #8991bfd2
+_FIXED = COLOUR_TABLE | dict(
+    ink=(0.1, 0.08, 0.1), glass=(0.62, 0.85, 0.95), wood=(0.55, 0.36, 0.2), gold=(1.0, 0.8, 0.1),
+    magenta=(0.95, 0.1, 0.55), teal=(0.0, 0.55, 0.55), patch=(0.55, 0.3, 0.1))
 _ON_BLACK = dict(shade=(0.231, 0.231, 0.246), rim=(0.4, 0.4, 0.42), mark=(0.36, 0.36, 0.38), outline=(0.62, 0.62, 0.64))
 _ON_WHITE = dict(light=(0.84, 0.84, 0.86), pale=(0.78, 0.78, 0.8))
 
-# %% ../nbs/00_world.ipynb #2040e9ac
+# %% ../nbs/00_world.ipynb #bfe4237e
 def paint_box(
     colour: str,  # the body's colour word
 ) -> dict:  # paint → (red, green, blue) in 0…1
     "All paints of a figure: the fixed ones and those that follow its body colour."
     def mix(share, other): return tuple(a + share*(b - a) for a, b in zip(body, _FIXED[other]))
     body, ink = COLOUR_TABLE[colour], _FIXED['ink']
-    follow = dict(body=body, shade=mix(0.3, 'ink'), light=mix(0.5, 'white'), rim=mix(0.65, 'ink'), mark=ink, outline=ink,
-                  pale=_FIXED['white'])
+    follow = dict(body=body, shade=mix(0.3, 'ink'), light=mix(0.5, 'white'), rim=mix(0.65, 'ink'),
+                  mark=ink, outline=ink, pale=_FIXED['white'])
     special = dict(black=_ON_BLACK, white=_ON_WHITE, brown=dict(patch=(0.28, 0.14, 0.05))).get(colour, {})
     return _FIXED | follow | special
 
-# %% ../nbs/00_world.ipynb #c0d4d2e0
+# %% ../nbs/00_world.ipynb #095d675b
 def _hat(s):
     x, y, k = s.head[0], s.head[1], 1.08*s.head[2]
-    def box(low, top, a, b): return (x - a*k, y - low*k), (x - b*k, y - top*k), (x + b*k, y - top*k), (x + a*k, y - low*k)
+    def box(low, top, a, b):
+        return (x - a*k, y - low*k), (x - b*k, y - top*k), (x + b*k, y - top*k), (x + a*k, y - low*k)
     return [polygon('teal', *box(-0.05, 1.3, 0.62, 0.72)), polygon('white', *box(0.1, 0.4, 0.62, 0.65)),
             limb('teal', x - 1.15*k, y + 0.05*k, x + 1.15*k, y + 0.05*k, 0.17*k + 0.02)]
 
-# %% ../nbs/00_world.ipynb #f241919b
+# %% ../nbs/00_world.ipynb #ab0f628c
 def _crown(s):
     x, y, k = s.head[0], s.head[1], 1.12*s.head[2]
     left, right, top, low = x - 0.9*k, x + 0.9*k, y - 0.4*k, y + 0.12*k
-    return [*[limb('gold', x + a*k, y - 0.2*k, x + b*k, y - 1.1*k, 0.3*k, 0.13*k) for a, b in ((-0.6, -0.9), (0.6, 0.9), (0, 0))],
+    spikes = (-0.6, -0.9), (0.6, 0.9), (0, 0)
+    return [*[limb('gold', x + a*k, y - 0.2*k, x + b*k, y - 1.1*k, 0.3*k, 0.13*k) for a, b in spikes],
             polygon('gold', (left, low), (left, top), (right, top), (right, low)),
             *[ellipse('red', x + a*k, y - 0.16*k, 0.19*k) for a in (-0.55, 0, 0.55)]]
 
@@ -313,12 +334,14 @@ def _scarf(s):
             limb('red', x - k, y, x + k, y, 0.34*k),
             *[limb('white', x + a*k, y - 0.3*k, x + a*k, y + 0.3*k, 0.11*k, clip=True) for a in (-0.3, 0.45)]]
 
-# %% ../nbs/00_world.ipynb #d4d9a710
+# %% ../nbs/00_world.ipynb #56326d0f
 def _balloon(s):
     x, y = s.back
     sway, centre = ('wave', x, y, 5, 0), x - 0.1
-    return [limb('white', x, y, centre, -0.7, 0.05, joint=sway), limb('magenta', centre, -0.74, centre, -0.9, 0.1, 0.05, joint=sway),
-            ellipse('magenta', centre, -1.1, 0.34, 0.38, joint=sway), ellipse('white', x - 0.21, -1.22, 0.09, 0.12, 20, joint=sway)]
+    return [limb('white', x, y, centre, -0.7, 0.05, joint=sway),
+            limb('magenta', centre, -0.74, centre, -0.9, 0.1, 0.05, joint=sway),
+            ellipse('magenta', centre, -1.1, 0.34, 0.38, joint=sway),
+            ellipse('white', x - 0.21, -1.22, 0.09, 0.12, 20, joint=sway)]
 
 # %% ../nbs/00_world.ipynb #95b33001
 ACCESSORY_TABLE = dict(hat=_hat, scarf=_scarf, crown=_crown, balloon=_balloon)  # each makes parts for a Subject
@@ -598,10 +621,11 @@ def _rain(x, y, t, dice):
     drops = [(-1.4 + 0.1*i, (dice.random() + (1.6 + 0.6*dice.random())*t) % 1.2 - 0.6, 0.015, 0.06) for i in range(28)]
     yield (0.75, 0.88, 0.98), blobs(x, y, drops, 3)
 
-# %% ../nbs/00_world.ipynb #f4026bd6
+# %% ../nbs/00_world.ipynb #8bbfa8e4
 BACKGROUND_TABLE = dict(
-    rocks=(_rocks, 'on rocky ground, next to a stone wall'), meadow=(_meadow, 'on a grassy meadow'), forest=(_forest, 'in a forest'),
-    desert=(_desert, 'in a desert'), beach=(_beach, 'on a beach'), city=(_city, 'on a city street'),
+    rocks=(_rocks, 'on rocky ground, next to a stone wall'), meadow=(_meadow, 'on a grassy meadow'),
+    forest=(_forest, 'in a forest'), desert=(_desert, 'in a desert'), beach=(_beach, 'on a beach'),
+    city=(_city, 'on a city street'),
     night=(_night, 'under a night sky'), water=(_water, 'in rippling water'), snow=(_snow, 'in the snow'),
     clouds=(_clouds, 'among drifting clouds'), rain=(_rain, 'in the rain'))
 BACKGROUNDS = tuple(BACKGROUND_TABLE)
@@ -652,11 +676,11 @@ _PROMPT = re.compile('an? (?:({}) )?({})(?: with an? ({}))? ({}) ({})(?: , camer
 VOCABULARY = tuple(sorted({w for phrase in (*_MOTION_OF, *_PLACE_OF, *SUBJECTS, *COLOURS, *ACCESSORIES, *_HELPERS)
                            for w in _split(phrase)}))
 
-# %% ../nbs/00_world.ipynb #34ec9d31
+# %% ../nbs/00_world.ipynb #5002ae01
 def parse_prompt(
     text: str,  # a prompt of this world
 ) -> dict:  # subject, background, motion, colour, accessory, pan, as `Scene` takes them
-    "Read a caption back. Raises ValueError for unknown words (naming the nearest known ones) and for orders it can't read."
+    "Read a caption back. Raises ValueError for unknown words (naming near ones) and for word orders it can't read."
     words = _split(text)
     for w in words:
         if w in VOCABULARY: continue
@@ -665,9 +689,10 @@ def parse_prompt(
         raise ValueError(f'The world has no word {w!r}; {hint}.')
     found = _PROMPT.fullmatch(' '.join(words))
     if not found:
-        raise ValueError(f'Cannot read {text!r}; a prompt goes like "a brown bear with a hat walking left in a forest, camera panning left".')
+        raise ValueError(f'Cannot read {text!r}; a prompt goes like "a red bear with a hat walking left in a forest".')
     colour, subject, accessory, motion, place, pan = found.groups()
-    return dict(subject=subject, background=_PLACE_OF[place], motion=_MOTION_OF[motion], colour=colour, accessory=accessory, pan=pan)
+    return dict(subject=subject, background=_PLACE_OF[place], motion=_MOTION_OF[motion], colour=colour,
+                accessory=accessory, pan=pan)
 
 # %% ../nbs/00_world.ipynb #8a50afcc
 class Render(NamedTuple):
@@ -677,7 +702,7 @@ class Render(NamedTuple):
     caption: str
     accessory_mask: Tensor  # [F, H, W] bool, True on the accessory
 
-# %% ../nbs/00_world.ipynb #abe31760
+# %% ../nbs/00_world.ipynb #09de9aa3
 @dataclass(frozen=True)
 class Scene:
     "What happens in a clip. Equal scenes render to equal pixels."
@@ -692,8 +717,8 @@ class Scene:
     def __post_init__(self):
         "Raises ValueError for what the world does not know."
         for name, known in _KNOWN.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f'{name} {getattr(self, name)!r} is not of this world; choose from {", ".join(map(str, known))}.')
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f'The world has no {name} {value!r}; choose from {", ".join(map(str, known))}.')
 
     @property
     def words(self) -> list:
@@ -722,11 +747,11 @@ class Scene:
         "Draw it; see `render`."
         return render(self, frames, height, width, device)
 
-# %% ../nbs/00_world.ipynb #f8d21597
-_KNOWN = dict(subject=SUBJECTS, background=BACKGROUNDS, motion=MOTIONS, colour=(None, *COLOURS), accessory=(None, *ACCESSORIES),
-              pan=(None, 'left', 'right'))
+# %% ../nbs/00_world.ipynb #ec7a5049
+_KNOWN = dict(subject=SUBJECTS, background=BACKGROUNDS, motion=MOTIONS, colour=(None, *COLOURS),
+              accessory=(None, *ACCESSORIES), pan=(None, 'left', 'right'))
 
-# %% ../nbs/00_world.ipynb #dc06cc8c
+# %% ../nbs/00_world.ipynb #33850fd2
 def render(
     scene: Scene,
     frames: int = 16,
@@ -736,8 +761,8 @@ def render(
 ) -> Render:
     "Draw a scene: place, figure, accessory."
     x, y = pixel_places(height, width, device)
-    path, subject = path_of(scene.motion, scene.seed, scene.pan, frames, max(1.0, width/height)), SUBJECT_TABLE[scene.subject]
-    paints = paint_box(scene.attributes['colour'])
+    path = path_of(scene.motion, scene.seed, scene.pan, frames, max(1.0, width/height))
+    subject, paints = SUBJECT_TABLE[scene.subject], paint_box(scene.attributes['colour'])
     image = paint_background(scene.background, scene.seed, path, x, y)
     image, edge = paint_figure(image, subject.parts, paints, path, x, y)
     mask, worn = edge < 0, torch.zeros_like(edge, dtype=torch.bool)
