@@ -262,7 +262,7 @@ def _check_plain(unet, site):
         raise ValueError(f"{site.name} uses {name}{' with ' + ', '.join(odd) if odd else ''}; only plain attention can be edited or "
                          "recorded, so leave other attend(...) contexts first or call unet.set_default_attn_processor()")
 
-# %% ../nbs/04_attention.ipynb #aaab4f71
+# %% ../nbs/04_attention.ipynb #157597a4
 class Recording:
     "Attention maps by site, step and slot, kept while `attend(unet, record=…)` runs."
     def __init__(self,
@@ -287,7 +287,7 @@ class Recording:
         return [s for s in here.slots if self.only_slots is None or s in _several(self.only_slots)]
 
     def keep(self, p, here: Here):
-        "Store probabilities [slot, F|N, head, query, key] of each wanted slot as [F, (head), h, w, key] or [h, w, (head), F, F]."
+        "Store probabilities [slot, F|N, head, query, key] of each wanted slot as [F, (head), h, w, key] or [h, w, (head), F, F]; under SA-II keys are 2·h·w, the source's first."
         if not self.heads: p = p.mean(2, keepdim=True)
         axis = 0 if here.site.kind == "temporal" else 2  # where the h·w positions are, once the slot is taken
         for s in self.names(here):
