@@ -90,7 +90,8 @@ def test_same_prompt_gives_the_reconstruction(run, tmp_path):
 
 
 def test_every_option_changes_the_edit(run, tmp_path):
-    def edited(**options): return run(**options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
+    def edited(**options):
+        return run(**dict(frames=2, size='16x16') | options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
     plain = edited()
     assert torch.equal(plain, edited()), 'two runs of the same command differ'
     for option in (dict(tau_c=0), dict(tau_s=1), dict(weight='tiger=3'), dict(guidance_scale=9), dict(steps=3),
