@@ -1,9 +1,9 @@
-"Alignment, reweighting, windows, SA-I and SA-II against explicit formulas; neutral changes nothing, strong changes the output."
+"Alignment, weights, windows, SA-I and SA-II against explicit formulas; neutral changes nothing, strong does."
 import pytest
 import torch
 from videodirector.attention import Here, Recording, Site, attend, probabilities
-from videodirector.control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, mask_at, match_words,
-                                   refine, replace_words, slots_at, word_weights)
+from videodirector.control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, mask_at,
+                                   match_words, refine, replace_words, slots_at, word_weights)
 
 F, h, w, L = 3, 6, 10, 16
 SLOTS = ('edit_uncond', 'edit_cond', 'source_uncond', 'source_cond')
@@ -53,13 +53,13 @@ def test_windows_of_single_words():
 
 @pytest.mark.parametrize('share', [-.1, 1.1, (.6, .4)])
 def test_impossible_windows(share):
-    with pytest.raises(ValueError, match='40 %'): first_steps(20, share)
+    with pytest.raises(ValueError, match='first 40 %'): first_steps(20, share)
 
 
 # alignment
 
 def official_mapper(x, y, length):
-    "Prompt-to-Prompt's get_mapper on token ids, written out again from its published recipe (gaps 0, match 1, mismatch -1)."
+    "Prompt-to-Prompt's mapper on token ids, written out again from its recipe (gaps 0, match 1, mismatch -1)."
     score, trace = torch.zeros(len(x) + 1, len(y) + 1), {}
     for i in range(1, len(x) + 1):
         for j in range(1, len(y) + 1):
@@ -77,7 +77,8 @@ def official_mapper(x, y, length):
 
 @pytest.mark.parametrize('source, target', [
     ('a bear walking on grass', 'a tiger walking on grass'), ('a bear on grass', 'a red bear with a hat on grass'),
-    ('a red bear with a hat on grass', 'a bear on grass'), ('a bear, a tiger', 'a tiger, a bear'), ('bear', 'a a a'), ('a a bear', 'a bear')])
+    ('a red bear with a hat on grass', 'a bear on grass'), ('a bear, a tiger', 'a tiger, a bear'), ('bear', 'a a a'),
+    ('a a bear', 'a bear')])
 def test_refine_is_prompt_to_prompts(tiny_pipe, source, target):
     got = refine(tiny_pipe.tokenizer, source, target)
     mapper = official_mapper(*(tiny_pipe.tokenizer(p).input_ids for p in (source, target)), L)
@@ -104,7 +105,9 @@ def test_words_beside_punctuation_are_aligned(tiny_pipe):
     assert [w.text for w in got.new_words] == ['tiger'] and got.share.sum() == L - 1
 
 
-def test_match_words(): assert match_words('abcd', 'axcd') == [0, None, 2, 3] and match_words('', 'ab') == [None, None] and match_words('ab', '') == []
+def test_match_words():
+    assert match_words('abcd', 'axcd') == [0, None, 2, 3]
+    assert match_words('', 'ab') == [None, None] and match_words('ab', '') == []
 
 
 def test_replace_spreads_words_of_several_tokens(tiny_pipe):
@@ -123,7 +126,8 @@ def test_replace_pairs_the_pieces_of_equally_long_words(tiny_pipe):
 
 
 def test_replace_wants_equally_many_words(tiny_pipe):
-    with pytest.raises(ValueError, match='3 .*4.*refine'): replace_words(tiny_pipe.tokenizer, 'a bear walking', 'a red bear walking')
+    with pytest.raises(ValueError, match='3 .*4.*refine'):
+        replace_words(tiny_pipe.tokenizer, 'a bear walking', 'a red bear walking')
 
 
 def test_weights_find_words(tiny_pipe):
@@ -235,11 +239,11 @@ def test_strong_controls_change_the_edit_and_not_the_source(unet_call, tiny_pipe
 
 
 def test_weights_change_the_output(unet_call, tiny_pipe):
-    make = lambda e: CrossControl(refine(tiny_pipe.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L),
-                                  word_weights(tiny_pipe.tokenizer, 'a tiger', {'tiger': e}))
+    alignment, schedule = refine(tiny_pipe.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L)
+    make = lambda e: CrossControl(alignment, schedule, word_weights(tiny_pipe.tokenizer, 'a tiger', {'tiger': e}))
     one = unet_call(make(1))
     assert changes(unet_call(make(8)), one)[1] > 1e-4
-    assert torch.equal(one, unet_call(CrossControl(refine(tiny_pipe.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L))))
+    assert torch.equal(one, unet_call(CrossControl(alignment, schedule)))
 
 
 def test_layout_control_makes_maps_equal(unet_call):
