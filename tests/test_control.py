@@ -1,7 +1,10 @@
 "Alignment, weights, windows, SA-I and SA-II against explicit formulas; neutral changes nothing, strong does."
+from fnmatch import fnmatch
+
 import pytest
 import torch
-from videodirector.attention import Here, Recording, Site, attend, probabilities
+from diffusers import UNet2DConditionModel
+from videodirector.attention import AttentionEdit, Here, Recording, Site, attend, find_sites, probabilities
 from videodirector.control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, mask_at,
                                    match_words, refine, replace_words, slots_at, word_weights)
 
@@ -259,3 +262,36 @@ def test_only_the_slots_that_are_read_are_needed(tiny_pipe):
     assert slots_at(edits, 20) == slots_at(edits, 39) == SLOTS
     assert slots_at(edits, 40) == ('edit_uncond', 'edit_cond', 'source_cond')
     assert slots_at(edits, 46) == slots_at([], 0) == SLOTS[:2]
+
+
+class Spy(AttentionEdit):
+    "Notes every place it is asked about."
+    kinds = ('spatial', 'cross')
+    def __init__(self): self.seen = []
+    def active(self, here): return self.seen.append(here)
+
+
+def test_default_sites_on_stable_diffusion_are_the_papers_layers():
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(sample_size=64, block_out_channels=(4, 4, 4, 4), norm_num_groups=2, attention_head_dim=1,
+                                cross_attention_dim=4).eval()  # Stable Diffusion 1.5's blocks, thin
+    spy = Spy()
+    with torch.no_grad(), attend(unet, [spy]) as at:
+        at.begin(25, ('edit_cond',), 1, 64, 64)
+        unet(torch.randn(1, 4, 64, 64), 7, torch.randn(1, 5, 4))
+    spatial = [here for here in spy.seen if here.site.kind == 'spatial']
+    assert [here.size[0] for here in spatial] == [64, 64, 32, 32, 16, 16, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64]
+    assert [i for i, here in enumerate(spatial) if LayoutControl(range(50)).active(here)] == list(range(2, 13))
+    mutual = MutualControl(range(20, 50))
+    assert [i for i, here in enumerate(spatial) if fnmatch(here.site.name, mutual.sites)] == list(range(7, 16))
+    assert [site.name for site in find_sites(unet, 'spatial')] == [here.site.name for here in spatial]
+
+
+def test_controls_in_half_precision(tiny_pipe):
+    unet, slots = tiny_pipe.unet.to(torch.bfloat16), SLOTS
+    alignment = refine(tiny_pipe.tokenizer, 'a bear', 'a tiger')
+    edits = CrossControl(alignment, cross_schedule(9, 1, L)), LayoutControl(range(9)), MutualControl(range(9), mask())
+    with torch.no_grad(), attend(unet, edits, Recording(('cross', 'spatial', 'temporal'))) as at:
+        at.begin(0, slots, F, h, w)
+        out = unet(torch.randn(4, 4, F, h, w).bfloat16(), 7, torch.randn(4 * F, L, 16).bfloat16()).sample
+    assert out.dtype == torch.bfloat16 and torch.isfinite(out).all()
