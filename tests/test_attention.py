@@ -148,7 +148,7 @@ def test_probabilities_are_what_sdpa_uses():
 def test_maps_have_named_shapes(tiny_pipe, heads):
     h, w = 6, 10
     z, text = inputs(h, w)
-    kept = Recording(KINDS, steps=[1], slots='b', heads=heads, keys=True)
+    kept = Recording(KINDS, steps=1, slots='b', heads=heads, keys=True)
     with torch.no_grad(), attend(tiny_pipe.unet, record=kept) as at:
         for step in range(3):
             at.begin(step, ('a', 'b'), F, h, w)

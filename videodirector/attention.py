@@ -266,7 +266,7 @@ def _check_plain(unet, site):
         raise ValueError(f"{site.name} uses {' with '.join([name, *odd])}, and only plain attention can be "
                          "edited or recorded; leave other attend(...) contexts first or call set_default_attn_processor()")
 
-# %% ../nbs/04_attention.ipynb #f41c892d
+# %% ../nbs/04_attention.ipynb #82fdabba
 class Recording:
     "Attention maps by site, step and slot, kept while `attend(unet, record=…)` runs."
     def __init__(self,
@@ -279,7 +279,7 @@ class Recording:
         live: bool = False,  # keep the very tensors, with their gradients (else float16 copies on the CPU)
     ):
         self.kinds, self.sites, self.heads, self.with_keys, self.live = kinds, sites, heads, keys, live
-        self.only_steps, self.only_slots = steps, slots
+        self.only_steps, self.only_slots = [steps] if isinstance(steps, int) else steps, slots
         self.maps, self.keys, self.kind_of = {}, {}, {}
 
     def wants(self, here: Here) -> bool:
@@ -335,14 +335,15 @@ class Recording:
         maps = [m.permute(2, 3, 0, 1) for m in self.find("temporal", slot, steps, sites)]
         return _mean_size(maps).permute(2, 3, 0, 1)
 
-    def store(self, x): return x if self.live else x.detach().to("cpu", torch.float16)
+    def store(self, x):
+        "A tensor as it is kept: itself if `live`, else a half-precision copy on the CPU."
+        return x if self.live else x.detach().to("cpu", torch.float16)
 
     def __repr__(self):
         bytes = sum(x.numel() * x.element_size() for x in (*self.maps.values(), *self.keys.values()))
         sites, steps, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
         what = f"{len(sites)} sites × {len(steps)} steps × {', '.join(slots) or 'no slots'}"
         return f"Recording({len(self.maps)} maps: {what}, {bytes / 2**20:.1f} MiB)"
-
 
 
 def _mean_size(maps):  # mean of [a, b, h, w] maps of several sizes
