@@ -51,7 +51,7 @@ def load_world_model(
     pipe = AnimateDiffPipeline.from_pretrained(weights_folder() / 'world', local_files_only=True)
     return move(pipe, device or default_device(), dtype)
 
-# %% ../nbs/02_models.ipynb #303ec478
+# %% ../nbs/02_models.ipynb #c061e29f
 @torch.no_grad()
 def encode_video(
     pipe: AnimateDiffPipeline,
@@ -61,12 +61,13 @@ def encode_video(
     "Latents of a clip: the mean of the VAE's posterior, times its scaling factor. Raises if a side is not divisible."
     factor = pipe.vae_scale_factor
     if video.shape[-2] % factor or video.shape[-1] % factor:
-        raise ValueError(f"frames of {video.shape[-2]}×{video.shape[-1]} do not divide by the VAE's factor {factor}; resize or crop them")
+        raise ValueError(f"frames of {video.shape[-2]}×{video.shape[-1]} do not divide by the VAE's factor {factor}; "
+                         "resize or crop them")
     frames = video.to(pipe.vae.device, pipe.vae.dtype)
     latents = torch.cat([pipe.vae.encode(part).latent_dist.mode() for part in frames.split(chunk)])
     return rearrange(latents.float() * pipe.vae.config.scaling_factor, 'f c h w -> 1 c f h w')
 
-# %% ../nbs/02_models.ipynb #8861bc5a
+# %% ../nbs/02_models.ipynb #a712b6d4
 @torch.no_grad()
 def decode_latents(
     pipe: AnimateDiffPipeline,
@@ -74,7 +75,8 @@ def decode_latents(
     chunk: int = 16,  # frames decoded at once
 ) -> Tensor:  # [F,3,H,W] float32 in [-1,1], on the CPU
     "The clip that latents stand for."
-    frames = rearrange(latents / pipe.vae.config.scaling_factor, '1 c f h w -> f c h w').to(pipe.vae.device, pipe.vae.dtype)
+    frames = rearrange(latents / pipe.vae.config.scaling_factor, '1 c f h w -> f c h w')
+    frames = frames.to(pipe.vae.device, pipe.vae.dtype)
     return torch.cat([pipe.vae.decode(part).sample.float().cpu() for part in frames.split(chunk)]).clamp(-1, 1)
 
 # %% ../nbs/02_models.ipynb #d42a5fee
@@ -117,7 +119,7 @@ def predict_noise(
     text = rearrange(text, 'b f l c -> (b f) l c').to(unet.device, unet.dtype)
     return unet(latents.to(unet.device, unet.dtype), t, encoder_hidden_states=text).sample.float()
 
-# %% ../nbs/02_models.ipynb #2e3ca7b0
+# %% ../nbs/02_models.ipynb #0e1d4280
 class Judge(ModelMixin, ConfigMixin):
     "A small classifier that reads subject, colour, accessory, background and motion from a clip of the world."
 
@@ -145,7 +147,7 @@ class Judge(ModelMixin, ConfigMixin):
         "Logits for every attribute."
         b, f = video.shape[:2]
         axis = torch.linspace(-1, 1, 64, device=video.device, dtype=video.dtype)
-        where = torch.stack(torch.meshgrid(axis, axis, indexing='ij')).expand(b * f, 2, 64, 64)  # convolutions see position
+        where = torch.stack(torch.meshgrid(axis, axis, indexing='ij')).expand(b * f, 2, 64, 64)  # pixels know their place
         maps = self.frames(torch.cat([video.flatten(0, 1), where], 1))
         still = rearrange(self.squeeze(maps.flatten(1)), '(b f) c -> b c f', f=f)
         moving = still + self.time(still)
@@ -180,10 +182,10 @@ def load_judge(device: str = 'cpu') -> Judge:
     "The judge that ships with the package."
     return Judge.from_pretrained(weights_folder() / 'judge', local_files_only=True).to(device)
 
-# %% ../nbs/02_models.ipynb #d8aa02d1
+# %% ../nbs/02_models.ipynb #0c44dc0c
 def load_animatediff(
-    base: str,  # hub id or folder of an AnimateDiff or Stable Diffusion 1.5 pipeline, or one .safetensors checkpoint file
-    motion_adapter: str | None = None,  # hub id or folder of a `MotionAdapter`, or one .safetensors file; None if `base` holds one
+    base: str,  # hub id or folder of an AnimateDiff or Stable Diffusion 1.5 pipeline, or one .safetensors file
+    motion_adapter: str | None = None,  # hub id, folder or .safetensors file; None if `base` holds one
     lora: str | None = None,  # hub id, folder or .safetensors file of a LoRA
     lora_scale: float = 1.0,  # 0 switches the LoRA off
     config: str | None = None,  # for checkpoint files: hub id or folder of a pipeline whose parts are built alike
@@ -196,8 +198,9 @@ def load_animatediff(
         adapter = load_motion_adapter(motion_adapter, config) if motion_adapter else None
         pipe = load_base(base, adapter, config)
     except OSError as error:  # the hub's and diffusers' own messages run over many lines
-        raise ValueError(f"a part of '{base}' or '{motion_adapter}' could not be read ({first_line(error)}); check the "
-                         "names and the network, or say with config= which folder holds the parts' configurations") from error
+        parts = ' or '.join(f"'{name}'" for name in (base, motion_adapter) if name)
+        raise ValueError(f"a part of {parts} could not be read ({first_line(error)}); check names and network, "
+                         "or say with config= which folder holds the parts' configurations") from error
     if lora: add_lora(pipe, lora, lora_scale)
     return move(pipe, device, dtype or (torch.float16 if device.startswith('cuda') else torch.float32))
 
@@ -226,15 +229,16 @@ def animatediff_scheduler(scheduler) -> DDIMScheduler:
     return DDIMScheduler.from_config(scheduler.config, beta_schedule='linear', clip_sample=False,
                                      timestep_spacing='linspace', steps_offset=1)
 
-# %% ../nbs/02_models.ipynb #a509325f
+# %% ../nbs/02_models.ipynb #c69d57f1
 def load_motion_adapter(
     source: str,  # hub id, folder, or one .safetensors file in diffusers' or AnimateDiff's own key layout
-    config: str | None = None,  # for a file: a pipeline folder with a motion_adapter inside; None: beside the file, or the hub
+    config: str | None = None,  # for a file: a pipeline folder with a motion_adapter; None: beside it, or from the hub
 ) -> MotionAdapter:
     "A motion adapter, in float32 on the CPU; ValueError if there is none."
     if is_checkpoint(source):
-        found = [p for p in (Path(config or '') / 'motion_adapter', Path(source).parent) if (p / 'config.json').is_file()]
-        return MotionAdapter.from_single_file(source, config=str(found[0]) if found else None)
+        places = Path(config or '') / 'motion_adapter', Path(source).parent
+        found = [str(place) for place in places if (place / 'config.json').is_file()]
+        return MotionAdapter.from_single_file(source, config=found[0] if found else None)
     check_source(source)
     return MotionAdapter.from_pretrained(source, use_safetensors=True)
 
