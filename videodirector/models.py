@@ -119,7 +119,7 @@ def predict_noise(
     text = rearrange(text, 'b f l c -> (b f) l c').to(unet.device, unet.dtype)
     return unet(latents.to(unet.device, unet.dtype), t, encoder_hidden_states=text).sample.float()
 
-# %% ../nbs/02_models.ipynb #0e1d4280
+# %% ../nbs/02_models.ipynb #835fe1e2
 class Judge(ModelMixin, ConfigMixin):
     "A small classifier that reads subject, colour, accessory, background and motion from a clip of the world."
 
@@ -147,7 +147,7 @@ class Judge(ModelMixin, ConfigMixin):
         "Logits for every attribute."
         b, f = video.shape[:2]
         axis = torch.linspace(-1, 1, 64, device=video.device, dtype=video.dtype)
-        where = torch.stack(torch.meshgrid(axis, axis, indexing='ij')).expand(b * f, 2, 64, 64)  # pixels know their place
+        where = torch.stack(torch.meshgrid(axis, axis, indexing='ij')).expand(b * f, 2, 64, 64)  # pixels know where
         maps = self.frames(torch.cat([video.flatten(0, 1), where], 1))
         still = rearrange(self.squeeze(maps.flatten(1)), '(b f) c -> b c f', f=f)
         moving = still + self.time(still)
