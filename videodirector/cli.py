@@ -171,17 +171,17 @@ def edit_scores(
     if truth is not None: scores['ground_truth_psnr'] = psnr(edited, truth.video)
     return scores | dict(judge=judge.read(edited) if judge else None)
 
-# %% ../nbs/14_cli.ipynb #8d548f6f
+# %% ../nbs/14_cli.ipynb #41fd699a
 def load_model(
     args: argparse.Namespace,  # model, motion_adapter, lora, config, device
 ):  # AnimateDiffPipeline, `Judge` or None
     "The model named on the command line, and the judge if that is the embedded one."
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
-    from videodirector.models import load_animatediff, load_judge, load_world_model
     for logging in (diffusers_logging, transformers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
+    from videodirector.models import load_animatediff, load_judge, load_world_model
     if args.model == 'world': return load_world_model(args.device), load_judge()
     return load_animatediff(args.model, args.motion_adapter, args.lora, config=args.config, device=args.device), None
 
