@@ -86,7 +86,7 @@ def test_without_json_a_table_is_printed(run):
 
 def test_same_prompt_gives_the_reconstruction(run, tmp_path):
     assert run(target=SOURCE)[0] == 0
-    assert torch.equal(*(read_video(tmp_path / f'out/{name}.mp4', None) for name in ('edited', 'reconstruction')))
+    assert psnr(*(read_video(tmp_path / f'out/{name}.mp4', None) for name in ('edited', 'reconstruction'))) > 50
 
 
 def test_every_option_changes_the_edit(run, tmp_path):

@@ -74,7 +74,7 @@ def fitting_size(
     native = min(native) if isinstance(native, (list, tuple)) else native or 64
     return tuple(max(native, round(side * native / min(height, width))) * factor for side in (height, width))
 
-# %% ../nbs/14_cli.ipynb #14610cd0
+# %% ../nbs/14_cli.ipynb #bfe64687
 def reconstruction_scores(
     pipe,  # AnimateDiffPipeline
     clip,  # the source [F, 3, H, W]
@@ -89,7 +89,8 @@ def reconstruction_scores(
     pivots = inversion.pivots.to(pipe.unet.device)
     text, null = (encode_prompt(pipe, prompt) for prompt in (inversion.prompt, inversion.negative_prompt))
     plain = decode_latents(pipe, sample_ddim(pipe, pivots[-1:], text, null, inversion.schedule, progress))
-    rebuilt = reconstruct(pipe, inversion, progress=progress).video
+    if inversion.null.latents is None: rebuilt = reconstruct(pipe, inversion, progress=progress).video
+    else: rebuilt = decode_latents(pipe, inversion.null.latents)  # the tuning ended there
     videos = dict(vae=decode_latents(pipe, pivots[:1]), ddim_cfg=plain, null_text=rebuilt)
     return {name: psnr(video, clip) for name, video in videos.items()}, rebuilt
 

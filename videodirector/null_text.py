@@ -56,19 +56,20 @@ def fit_null(
         if losses[-1] < tolerance + 2e-5 * i: break
     return phi.detach(), losses
 
-# %% ../nbs/05_null_text.ipynb #826ee22b
+# %% ../nbs/05_null_text.ipynb #4d601694
 @dataclass(repr=False)
 class NullText:
     "Tuned unconditional embeddings, and how the tuning went."
     embeddings: torch.Tensor  # [S,F,L,C] float32; [S,1,L,C] when shared by all frames
     losses: list[list[float]]  # for each step, the loss before each update
+    latents: torch.Tensor | None = None  # where the tuned path ends [1,4,F,h,w], the reconstruction; not stored
 
     def __repr__(self):
         steps, frames, *_ = self.embeddings.shape
         kind = 'shared' if frames == 1 else f'{frames} frames'
         return f'NullText({steps} steps, {kind}, {sum(map(len, self.losses))} updates)'
 
-# %% ../nbs/05_null_text.ipynb #eb0ee11b
+# %% ../nbs/05_null_text.ipynb #aded7e2e
 def optimise_null(
     pipe,  # AnimateDiffPipeline
     pivots: torch.Tensor,  # from `invert_ddim` [S+1,4,F,h,w]
@@ -100,4 +101,4 @@ def optimise_null(
             z = check_finite(schedule.step(schedule.guide(eps_c, eps_u), z, i), f'The latent at null-text step {i} (t = {t})')
             found.append(phi); losses.append(curve)
             if curve: bar.set_postfix(loss=f'{curve[-1]:.1e}')
-    return NullText(torch.stack(found), losses)
+    return NullText(torch.stack(found), losses, z)
