@@ -235,6 +235,11 @@ def test_staging_keeps_other_files(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {'mine', 'new'}
 
 
+def test_evaluate_model_has_options_of_its_own(capsys):
+    with pytest.raises(SystemExit) as exit: main(['evaluate-model', '--help'])
+    assert exit.value.code == 0 and '--json' in capsys.readouterr().out
+
+
 # light start
 
 def test_help_is_instant():

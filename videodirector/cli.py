@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EDIT_KINDS', 'KIN', 'INVERTING', 'EDITING', 'demo_scenes', 'staging', 'fitting_size', 'reconstruction_scores',
            'record_middle', 'timed', 'direct', 'edit_scores', 'load_model', 'warn_unknown', 'run_demo', 'given',
-           'finish', 'rounded', 'run_edit', 'stored_inversion', 'check_size', 'check_words', 'run_evaluate', 'table',
-           'size_of', 'weight_of', 'parser', 'main']
+           'finish', 'rounded', 'run_edit', 'stored_inversion', 'check_size', 'check_words', 'table', 'size_of',
+           'weight_of', 'parser', 'main']
 
 # %% ../nbs/14_cli.ipynb #87986d1d
 import argparse
@@ -320,14 +320,6 @@ def check_words(
     check_prompt(pipe, prompt, f'{name} prompt')
     word_weights(pipe.tokenizer, prompt, weights)
 
-# %% ../nbs/14_cli.ipynb #e5b0ed93
-def run_evaluate(
-    args: argparse.Namespace,
-) -> dict:  # the report
-    "Measure the embedded model on scenes that its training never saw."
-    from videodirector.evaluate import evaluate_model
-    return evaluate_model(progress=not args.quiet)
-
 # %% ../nbs/14_cli.ipynb #0dbcd727
 def table(
     report: dict,  # from `run_demo` or `run_edit`
@@ -392,7 +384,7 @@ def _edit_options(parser):
     add('--weight', dest='weights', type=weight_of, action='append', metavar='WORD=FACTOR',
         help='factor on the attention to a target word; may be given several times')
 
-# %% ../nbs/14_cli.ipynb #4e449567
+# %% ../nbs/14_cli.ipynb #a69e307b
 def parser() -> argparse.ArgumentParser:
     "The parser of the `videodirector` command."
     from videodirector import __version__
@@ -414,15 +406,17 @@ def parser() -> argparse.ArgumentParser:
     _common(edit, 'videodirector-edit')
     edit.set_defaults(run=run_edit, show=table)
 
-    evaluate = commands.add_parser('evaluate-model', parents=[shared], help='measure the embedded model')
-    evaluate.set_defaults(run=run_evaluate, show=lambda report: json.dumps(report, indent=2))
+    commands.add_parser('evaluate-model', help='measure the embedded model, see evaluate-model --help', add_help=False)
     return top
 
 def main(
     argv: list[str] | None = None,  # arguments; None takes those of the process
 ) -> int:  # exit code: 0, 2 for input that cannot be used, 130 when stopped by Ctrl-C
     "The `videodirector` command."
-    started = time.perf_counter()
+    started, argv = time.perf_counter(), sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ['evaluate-model']:  # has options of its own
+        from videodirector.evaluate import main as evaluate
+        return evaluate(argv[1:])
     args = parser().parse_args(argv)
     args.started = started
     if getattr(args, 'weights', None): args.weights = dict(args.weights)
