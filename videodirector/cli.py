@@ -384,7 +384,7 @@ def _edit_options(parser):
     add('--weight', dest='weights', type=weight_of, action='append', metavar='WORD=FACTOR',
         help='factor on the attention to a target word; may be given several times')
 
-# %% ../nbs/14_cli.ipynb #a69e307b
+# %% ../nbs/14_cli.ipynb #bbca3843
 def parser() -> argparse.ArgumentParser:
     "The parser of the `videodirector` command."
     from videodirector import __version__
@@ -406,7 +406,8 @@ def parser() -> argparse.ArgumentParser:
     _common(edit, 'videodirector-edit')
     edit.set_defaults(run=run_edit, show=table)
 
-    commands.add_parser('evaluate-model', help='measure the embedded model, see evaluate-model --help', add_help=False)
+    for name, what in (('model', 'the embedded model'), ('edits', 'edits made with it')):
+        commands.add_parser(f'evaluate-{name}', help=f'measure {what}, see evaluate-{name} --help', add_help=False)
     return top
 
 def main(
@@ -414,9 +415,9 @@ def main(
 ) -> int:  # exit code: 0, 2 for input that cannot be used, 130 when stopped by Ctrl-C
     "The `videodirector` command."
     started, argv = time.perf_counter(), sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == ['evaluate-model']:  # has options of its own
+    if argv[:1] in (['evaluate-model'], ['evaluate-edits']):  # have options of their own
         from videodirector.evaluate import main as evaluate
-        return evaluate(argv[1:])
+        return evaluate([*(['--edits', '20'] if argv[0] == 'evaluate-edits' else []), *argv[1:]])
     args = parser().parse_args(argv)
     args.started = started
     if getattr(args, 'weights', None): args.weights = dict(args.weights)

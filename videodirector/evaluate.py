@@ -7,8 +7,8 @@ __all__ = ['MODEL_SEED', 'JUDGE_SEED', 'EDIT_SEED', 'ATTRIBUTES', 'MODEL_BARS', 
            'measure_judge', 'generate', 'measure_generation', 'contact_sheet', 'cell_mask', 'map_iou', 'word_maps',
            'role_tokens', 'measure_attention', 'unet_seconds', 'machine', 'load_parts', 'weights_bytes',
            'evaluate_model', 'model_figures', 'model_table', 'choices', 'edit_pairs', 'evaluate_edit', 'evaluate_edits',
-           'read_rows', 'write_row', 'edit_summary', 'edit_table', 'edit_sheet', 'rounded', 'parser', 'main', 'quieten',
-           'measure', 'as_json']
+           'read_rows', 'write_row', 'edit_summary', 'edit_table', 'edit_sheet', 'rounded', 'table_of', 'as_json',
+           'quieten', 'run', 'parser', 'main']
 
 # %% ../nbs/15_evaluate.ipynb #e5f288ff
 import argparse
@@ -257,7 +257,7 @@ def weights_bytes(weights: str | Path | None = None) -> int:
     folder = Path(weights or weights_folder())
     return sum(f.stat().st_size for part in ('world', 'judge') for f in (folder / part).rglob('*') if f.is_file())
 
-# %% ../nbs/15_evaluate.ipynb #c63fb7f3
+# %% ../nbs/15_evaluate.ipynb #29aeed2d
 def evaluate_model(
     pipe: AnimateDiffPipeline | None = None,  # None: the one in `weights`
     judge: Judge | None = None,
@@ -273,8 +273,8 @@ def evaluate_model(
     progress: bool = True,
 ) -> dict:  # anything in it JSON can hold; see `MODEL_BARS` for what is asked of it
     "Measure the embedded model on scenes that training never saw."
-    started, found = time.perf_counter(), load_parts(weights, device) if pipe is None or judge is None else (None, None)
-    pipe, judge = pipe or found[0], judge or found[1]
+    started = time.perf_counter()
+    if pipe is None or judge is None: pipe, judge = load_parts(weights, device)
     seconds = unet_seconds(pipe)
     worlds = [vae_psnr(pipe, random_scene(MODEL_SEED + i).render(device=pipe.unet.device).video)
               for i in tqdm(range(unseen[0]), 'vae', disable=not progress)]
@@ -448,7 +448,7 @@ def edit_table(
     where = ', '.join(f'{k} {v}' for k, v in report['machine'].items())
     return '\n'.join([*lines, '', f'settings  {json.dumps(report["settings"])}', f'measured on  {where}'])
 
-# %% ../nbs/15_evaluate.ipynb #edb2aa35
+# %% ../nbs/15_evaluate.ipynb #13872f16
 def edit_sheet(
     shown: dict,  # title → {name: clip}
     path: Path,  # a .png, replaced only when complete
@@ -461,7 +461,7 @@ def edit_sheet(
     page = Image.new('RGB', (columns * (3 * width + 8), len(shown) * (height + 18)), 'white')
     for i, (title, clips) in enumerate(shown.items()):
         y = i * (height + 18)
-        ImageDraw.Draw(page).text((2, y), f'{title}   ({" | ".join(clips)})', 'black', font)
+        ImageDraw.Draw(page).text((2, y), f'{title.replace("→", ">")}   ({" | ".join(clips)})', 'black', font)
         for j, clip in enumerate(clips.values()):
             for k, frame in enumerate(to_bytes(clip[[0, len(clip) // 2, -1]])):
                 page.paste(Image.fromarray(frame), (j * (3 * width + 8) + k * width, y + 16))
@@ -475,45 +475,25 @@ def rounded(value, digits: int = 4):
     if isinstance(value, float): return round(value, digits) if abs(value) != float('inf') and value == value else None
     return value
 
-# %% ../nbs/15_evaluate.ipynb #3c76885d
-def parser() -> argparse.ArgumentParser:
-    "The options of `python -m videodirector.evaluate`."
-    p = argparse.ArgumentParser('python -m videodirector.evaluate', description='Measure the embedded model.')
-    p.add_argument('--edits', type=int, metavar='N', help='measure N edits instead of the model (the bars are for 20)')
-    p.add_argument('--rows', type=Path, metavar='FILE', help='with --edits: store rows here as they come, and resume')
-    p.add_argument('--inner-steps', type=int, help='with --edits: most null-text updates per step')
-    p.add_argument('--prompts', type=int, default=200, help='clips to generate (default 200)')
-    p.add_argument('--steps', type=int, help='denoising steps (default 25, with --edits 20)')
-    p.add_argument('--guidance-scale', type=float, help='classifier-free guidance (default 4)')
-    p.add_argument('--batch', type=int, default=8, help='clips generated at once (default 8)')
-    p.add_argument('--clips', nargs='+', default=(), metavar='FILE', help='real clips that the VAE should carry')
-    p.add_argument('--unseen', nargs=3, type=int, default=(50, 400, 40), metavar=('VAE', 'JUDGE', 'ATTENTION'),
-                   help='scenes for each of these parts (default 50 400 40)')
-    p.add_argument('--weights', metavar='FOLDER', help='folder with world/ and judge/ (default: the shipped weights)')
-    p.add_argument('--device', help='cpu, cuda or mps (default: the best at hand)')
-    p.add_argument('--sheet', type=Path, metavar='PNG', help='picture of the first 32 generated clips')
-    p.add_argument('--out', type=Path, metavar='FILE', help='also write the JSON object here')
-    p.add_argument('--json', action='store_true', help='print one JSON object instead of a table')
-    p.add_argument('--quiet', action='store_true', help='no progress bars')
-    return p
+# %% ../nbs/15_evaluate.ipynb #fe022510
+def table_of(report: dict) -> str:
+    "The table of either report."
+    return (edit_table if 'summary' in report else model_table)(report)
 
-# %% ../nbs/15_evaluate.ipynb #7e9086c1
-def main(
-    argv: list[str] | None = None,  # arguments; None takes those of the process
-) -> int:  # exit code: 0, or 2 for input that cannot be used
-    "`python -m videodirector.evaluate`: measure, print, store."
-    args = parser().parse_args(argv)
-    quieten()
-    try: report = rounded(measure(args))
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f'videodirector: {error}', file=sys.stderr)
-        return 2
-    text = as_json(report)
-    if args.out:
-        with atomic_path(args.out) as temporary: Path(temporary).write_text(text + '\n', encoding='utf-8')
-    print(text if args.json else (edit_table if args.edits else model_table)(report))
-    return 0
+def as_json(
+    report: dict,
+) -> str:
+    "A report as JSON that reads well: one line for each entry of the outer two levels."
+    short = lambda value: json.dumps(value, ensure_ascii=False)
+    lines = lambda rows: '[\n' + ',\n'.join(f'   {short(row)}' for row in rows) + '\n  ]'
+    def entry(name, value):
+        if name == 'rows': return lines(value)
+        if not isinstance(value, dict) or not value: return short(value)
+        inner = [f'  {short(k)}: {lines(v) if k == "rows" else short(v)}' for k, v in value.items()]
+        return '{\n' + ',\n'.join(inner) + '\n }'
+    return '{\n' + ',\n'.join(f' {short(k)}: {entry(k, v)}' for k, v in report.items()) + '\n}'
 
+# %% ../nbs/15_evaluate.ipynb #a502be6a
 def quieten() -> None:
     "No progress bars and warnings of the libraries' own loading."
     from diffusers.utils import logging as diffusers_logging
@@ -522,31 +502,61 @@ def quieten() -> None:
         logging.disable_progress_bar()
         logging.set_verbosity_error()
 
-def measure(
+# %% ../nbs/15_evaluate.ipynb #c4d51505
+def run(
     args: argparse.Namespace,  # from `parser`
-) -> dict:
-    "Do what the options say."
-    shared = dict(weights=args.weights, device=args.device, sheet=args.sheet, progress=not args.quiet)
+) -> dict:  # the report, which is also written to `args.out`
+    "Measure what the options say."
+    quieten()
     given = lambda *names: {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.edits is None:
-        names = 'prompts', 'steps', 'guidance_scale', 'clips', 'batch', 'unseen'
-        return evaluate_model(**shared, **given(*names))
-    if args.edits < 1: raise ValueError(f'--edits is {args.edits}; give 1 or more.')
-    inverting = given('steps', 'guidance_scale', 'inner_steps')
-    return evaluate_edits(count=args.edits, rows_file=args.rows, inverting=inverting, **shared)
+    shared = given('device', 'sheet') | dict(weights=args.weights, progress=not args.quiet)
+    if args.edits is not None and args.edits < 1: raise ValueError(f'--edits is {args.edits}; give 1 or more.')
+    if args.edits:
+        inverting = given('steps', 'guidance_scale', 'inner_steps')
+        report = evaluate_edits(count=args.edits, rows_file=args.rows, inverting=inverting, **shared)
+    else: report = evaluate_model(**shared, **given('prompts', 'steps', 'guidance_scale', 'clips', 'batch', 'unseen'))
+    report = rounded(report)
+    if args.out:
+        with atomic_path(args.out) as temporary: Path(temporary).write_text(as_json(report) + '\n', encoding='utf-8')
+    return report
 
-def as_json(
-    report: dict,
-) -> str:
-    "A report as JSON that reads well: one line for each entry of the outer two levels."
-    short = lambda value: json.dumps(value, ensure_ascii=False)
-    def entry(name, value):
-        if isinstance(value, dict) and value and name != 'rows':
-            inner = [f'  {short(k)}: {lines(v) if k == "rows" else short(v)}' for k, v in value.items()]
-            return '{\n' + ',\n'.join(inner) + '\n }'
-        return lines(value) if name == 'rows' else short(value)
-    def lines(rows): return '[\n' + ',\n'.join(f'   {short(row)}' for row in rows) + '\n  ]'
-    return '{\n' + ',\n'.join(f' {short(k)}: {entry(k, v)}' for k, v in report.items()) + '\n}'
+# %% ../nbs/15_evaluate.ipynb #e558f4fb
+def parser() -> argparse.ArgumentParser:
+    "The options of `videodirector evaluate-model`, `evaluate-edits` and `python -m videodirector.evaluate`."
+    p = argparse.ArgumentParser('python -m videodirector.evaluate', description='Measure the embedded model, or edits made with it.')
+    p.add_argument('--edits', type=int, metavar='N', help='measure N edits instead of the model (the bars are for 20)')
+    p.add_argument('--rows', type=Path, metavar='FILE', help='with --edits: store rows here as they come, and go on from there')
+    p.add_argument('--inner-steps', type=int, help='with --edits: most null-text updates per step')
+    p.add_argument('--prompts', type=int, help='clips to generate (default 200)')
+    p.add_argument('--batch', type=int, help='clips generated at once (default 8)')
+    p.add_argument('--clips', nargs='+', metavar='FILE', help='real clips that the VAE should carry')
+    p.add_argument('--unseen', nargs=3, type=int, metavar=('VAE', 'JUDGE', 'ATTENTION'),
+                   help='scenes for each of these parts (default 50 400 40)')
+    p.add_argument('--steps', type=int, help='denoising steps (default 25, with --edits 20)')
+    p.add_argument('--guidance-scale', type=float, help='strength of classifier-free guidance (default 4)')
+    p.add_argument('--weights', metavar='FOLDER', help='with world/ and judge/ in it (default: the shipped weights)')
+    p.add_argument('--device', help='cpu, cuda or mps (default: the best at hand)')
+    p.add_argument('--sheet', type=Path, metavar='PNG', help='picture of the first 32 generated clips, or of all edits')
+    p.add_argument('--out', type=Path, metavar='FILE', help='also write the JSON object here')
+    p.add_argument('--json', action='store_true', help='print one JSON object instead of a table')
+    p.add_argument('--quiet', action='store_true', help='no progress bars')
+    return p
+
+# %% ../nbs/15_evaluate.ipynb #a8923d0b
+def main(
+    argv: list[str] | None = None,  # arguments; None takes those of the process
+) -> int:  # exit code: 0, or 2 for input that cannot be used, 130 when stopped by Ctrl-C
+    "Measure, store, print."
+    args = parser().parse_args(argv)
+    try: report = run(args)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f'videodirector: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('videodirector: stopped.', file=sys.stderr)
+        return 130
+    print(as_json(report) if args.json else table_of(report))
+    return 0
 
 # %% ../nbs/15_evaluate.ipynb #aa6404c6
 if __name__ == '__main__' and 'ipykernel' not in sys.modules: sys.exit(main())
