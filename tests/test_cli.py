@@ -1,6 +1,7 @@
 "The command line: what it writes, what it prints, and how it refuses."
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -288,3 +289,39 @@ def test_demo_scenes_differ_in_one_attribute(seed):
 
 def test_every_subject_has_kin():
     assert sorted(name for names in KIN for name in names) == sorted(SUBJECTS) and min(map(len, KIN)) > 1
+
+
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory):
+    "The demo as a person runs it: report, seconds, peak memory in bytes, stderr."
+    out, start = tmp_path_factory.mktemp('demo') / 'out', time.perf_counter()
+    command = shutil.which('videodirector', path=str(Path(sys.executable).parent))
+    done = subprocess.run([command, 'demo', '--json', '--out', out], check=True, capture_output=True, text=True)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    return json.loads(done.stdout), time.perf_counter() - start, memory, done.stderr
+
+
+def test_demo_reports_everything(demo):
+    report, *_, error = demo
+    assert KEYS <= report.keys() and {Path(file).name for file in report['files'].values()} == FILES
+    assert all(Path(file).stat().st_size for file in report['files'].values())
+    assert report['edit']['ground_truth_psnr'] and set(report['edit']['judge']) == {
+        'subject', 'colour', 'accessory', 'background', 'motion'}
+    assert 'Warning' not in error, 'the embedded model does not know its own words'
+
+
+def test_demo_reconstructs_with_null_text_only(demo):
+    scores = demo[0]['psnr']
+    assert scores['null_text'] > scores['ddim_cfg'] + 8 and scores['null_text'] > scores['vae'] - 1
+
+
+def test_demo_makes_the_edit(demo):
+    _, target = demo_scenes(0)
+    assert demo[0]['edit']['judge']['subject'] == target.subject
+    assert demo[0]['edit']['judge']['motion'] == target.motion
+    assert demo[0]['edit']['background_psnr'] > 26
+
+
+def test_demo_fits_a_laptop(demo):
+    _, seconds, memory, _ = demo
+    assert memory < 4e9 and seconds < 90
