@@ -15,6 +15,7 @@ from videodirector import models
 from videodirector.models import (Judge, base_parts, check_source, decode_latents, encode_prompt, encode_video,
                                   is_checkpoint, judge_view, load_animatediff, load_motion_adapter, predict_noise,
                                   split_file, token_ids, unknown_words, world_classes)
+from videodirector.world import random_scene
 
 WIDTHS = (32, 64)  # divisible by AnimateDiff's 32 groups and 8 heads
 
@@ -355,3 +356,21 @@ def test_world_classes():
 def test_default_device():
     assert torch.device(models.default_device()).type in ('cpu', 'cuda', 'mps')
     assert models.weights_folder().name == 'weights'
+
+
+# ---- what ships with the package ----
+
+def test_world_weights_are_small_and_no_pickles():
+    files = [file for file in models.weights_folder().rglob('*') if file.is_file()]
+    assert {file.suffix for file in files} <= {'.safetensors', '.json', '.txt', '.md'}
+    assert sum(file.stat().st_size for file in files) <= 40e6
+    judge = models.weights_folder() / 'judge'
+    assert sum(file.stat().st_size for file in judge.iterdir()) <= 3e6
+
+
+def test_shipped_judge_reads_unseen_scenes():
+    judge = models.load_judge()
+    scenes = [random_scene(seed) for seed in range(12)]
+    read = [judge.read(scene.render().video) for scene in scenes]
+    for name in world_classes():
+        assert sum(words[name] == scene.attributes[name] for words, scene in zip(read, scenes)) >= 11
