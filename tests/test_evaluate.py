@@ -51,7 +51,8 @@ def test_share_right_needs_pairs(wanted, read):
 
 
 def test_confusion_has_rows_for_what_was_wanted():
-    assert ev.confusion(['b', 'b', 'a'], ['a', 'b', 'a'], ['a', 'b', 'c']).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
+    counts = ev.confusion(['b', 'b', 'a'], ['a', 'b', 'a'], ['a', 'b', 'c'])
+    assert counts.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_judge_accuracy_follows_the_judge():
@@ -229,4 +230,5 @@ def test_command_prints_json_and_writes_it(tmp_path, capsys, monkeypatch):
 
 
 def test_rounded_leaves_nothing_that_json_cannot_say():
-    assert ev.rounded(dict(a=float('inf'), b=[1.23456, float('nan')], c='x', d=True)) == dict(a=None, b=[1.2346, None], c='x', d=True)
+    given = dict(a=float('inf'), b=[1.23456, float('nan')], c='x', d=True)
+    assert ev.rounded(given) == dict(a=None, b=[1.2346, None], c='x', d=True)
