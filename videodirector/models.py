@@ -35,12 +35,13 @@ def weights_folder() -> Path:
     "Where the embedded weights live inside the installed package."
     return Path(str(files('videodirector'))) / 'weights'
 
-# %% ../nbs/02_models.ipynb #38f397e0
+# %% ../nbs/02_models.ipynb #5da2bad1
 def move(pipe: AnimateDiffPipeline, device: str, dtype: torch.dtype) -> AnimateDiffPipeline:
     "Put all parts of a pipeline on one device in one precision, whatever they were stored in."
     for part in pipe.components.values():
+        if isinstance(part, nn.Module): part.to(device)
         if isinstance(part, nn.Module) and part.dtype != dtype: part.to(dtype)
-    return pipe.to(device)
+    return pipe
 
 # %% ../nbs/02_models.ipynb #2bf68176
 def load_world_model(

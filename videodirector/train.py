@@ -606,5 +606,6 @@ def main(argv: list[str] | None = None) -> None:
     if args.stage == 'motion': train_motion(recipe, args.out, args.data)
     if dist.is_initialized(): dist.destroy_process_group()
 
-# %% ../nbs/20_train_world_model.ipynb #3d3d73ec
+# %% ../nbs/20_train_world_model.ipynb #0db58d9b
+#| eval: false
 if __name__ == '__main__': main()

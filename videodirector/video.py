@@ -47,15 +47,15 @@ def _check_video(video):
         got = f'{list(video.shape)} {video.dtype}' if isinstance(video, Tensor) else type(video).__name__
         raise ValueError(f'A video is a float tensor [frames, 3, height, width] in [-1, 1], and this is {got}.')
 
-# %% ../nbs/01_video.ipynb #79502f9d
+# %% ../nbs/01_video.ipynb #342a9e12
 def _titled(videos):
     "A dict of titled clips, also from a single clip."
     return videos if isinstance(videos, dict) else {'': videos}
 
 def show_frames(
     videos: Tensor | dict[str, Tensor],  # [F, 3, H, W] in [-1, 1], or title → such a clip
-    n: int = 8,  # frames to show, evenly spread
-    size: float = 1.5,  # inches per frame
+    n: int = 6,  # frames to show, evenly spread
+    size: float = 1.1,  # inches per frame
 ) -> None:
     "Clips as strips of frames, one row per title, frame numbers on top; clips of one frame as one row."
     strips = {title: to_bytes(video) for title, video in _titled(videos).items()}
@@ -123,12 +123,12 @@ def side_by_side(
     gap = torch.ones(*columns[0].shape[:3], GAP)
     return torch.cat([piece for column in columns for piece in (column, gap)][:-1], dim=3)
 
-# %% ../nbs/01_video.ipynb #d81d44d1
+# %% ../nbs/01_video.ipynb #0acabe9c
 def show_videos(
     videos: Tensor | dict[str, Tensor],  # [F, 3, H, W] in [-1, 1], or title → such a clip
     fps: float = 8,  # frames per second
     zoom: float = 1.5,  # size on the page, relative to the pixels
-    colours: int = 128,  # size of the palette
+    colours: int = 48,  # size of the palette
 ) -> Picture:
     "Clips playing in step inside the notebook, next to each other under their titles."
     video = side_by_side(videos) if isinstance(videos, dict) else videos
