@@ -33,15 +33,15 @@ def spread(
     "Indices spread evenly from first to last."
     return torch.linspace(0, n - 1, min(n, k)).round().long().tolist()
 
-# %% ../nbs/11_show.ipynb #3d5a5091
+# %% ../nbs/11_show.ipynb #610086fc
 def picture_grid(
     rows: dict,  # title → list of functions that draw on an axis
     columns: list,  # titles of the columns
     ratio: float = 1.0,  # height / width of a cell
-    size: float = 1.3,  # width of a cell in inches
+    size: float = 1.25,  # width of a cell in inches
 ):  # figure and axes [row, column]
     "A grid of small pictures: row titles on the left, column titles on top. The figure is closed, so it is shown once."
-    fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="compressed", facecolor="white",
+    fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="compressed", facecolor="white", dpi=72,
                              figsize=(size * len(columns) + 1, size * ratio * len(rows) + .3), dpi=64)
     for r, (title, draws) in enumerate(rows.items()):
         for axis, draw in zip(axes[r], draws):
