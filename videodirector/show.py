@@ -33,7 +33,7 @@ def spread(
     "Indices spread evenly from first to last."
     return torch.linspace(0, n - 1, min(n, k)).round().long().tolist()
 
-# %% ../nbs/11_show.ipynb #610086fc
+# %% ../nbs/11_show.ipynb #b1e8b7b8
 def picture_grid(
     rows: dict,  # title → list of functions that draw on an axis
     columns: list,  # titles of the columns
@@ -42,7 +42,7 @@ def picture_grid(
 ):  # figure and axes [row, column]
     "A grid of small pictures: row titles on the left, column titles on top. The figure is closed, so it is shown once."
     fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="compressed", facecolor="white", dpi=72,
-                             figsize=(size * len(columns) + 1, size * ratio * len(rows) + .3), dpi=64)
+                             figsize=(size * len(columns) + 1, size * ratio * len(rows) + .3))
     for r, (title, draws) in enumerate(rows.items()):
         for axis, draw in zip(axes[r], draws):
             draw(axis)
