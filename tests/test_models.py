@@ -15,7 +15,8 @@ from videodirector import models
 from videodirector.models import (Judge, base_parts, check_source, decode_latents, encode_prompt, encode_video,
                                   is_checkpoint, judge_view, load_animatediff, load_motion_adapter, predict_noise,
                                   split_file, token_ids, unknown_words, world_classes)
-from videodirector.world import random_scene
+from videodirector.video import psnr
+from videodirector.world import VOCABULARY, random_scene
 
 WIDTHS = (32, 64)  # divisible by AnimateDiff's 32 groups and 8 heads
 
@@ -360,12 +361,37 @@ def test_default_device():
 
 # ---- what ships with the package ----
 
+@pytest.fixture(scope='module')
+def world() -> AnimateDiffPipeline:
+    return models.load_world_model('cpu')
+
+
+def test_world_model_is_plain_diffusers(world):
+    assert world.vae_scale_factor == 8 and world.vae.config.latent_channels == 4
+    assert world.unet.dtype == world.text_encoder.dtype == world.vae.dtype == torch.float32
+    assert world.unet.config.motion_max_seq_length == 32
+    torch.testing.assert_close(world.scheduler.alphas_cumprod, (1 - torch.linspace(0.00085, 0.012, 1000)).cumprod(0))
+    image = UNet2DConditionModel.from_pretrained(models.weights_folder() / 'world', subfolder='unet')
+    inside = world.unet.state_dict()
+    assert all(torch.equal(weight, inside[name]) for name, weight in image.state_dict().items())
+
+
 def test_world_weights_are_small_and_no_pickles():
     files = [file for file in models.weights_folder().rglob('*') if file.is_file()]
     assert {file.suffix for file in files} <= {'.safetensors', '.json', '.txt', '.md'}
     assert sum(file.stat().st_size for file in files) <= 40e6
     judge = models.weights_folder() / 'judge'
     assert sum(file.stat().st_size for file in judge.iterdir()) <= 3e6
+
+
+def test_world_words_are_single_tokens(world):
+    assert unknown_words(world, ' '.join(VOCABULARY)) == []
+    assert unknown_words(world, 'a brown wolverine') == ['wolverine']
+
+
+def test_world_vae(world):
+    video = random_scene(4).render(frames=2).video
+    assert psnr(decode_latents(world, encode_video(world, video)), video) > 30
 
 
 def test_shipped_judge_reads_unseen_scenes():
