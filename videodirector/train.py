@@ -40,7 +40,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from .models import Judge, judge_view, world_classes
 from .world import FIRST_TRAINING_SEED, VOCABULARY, random_scene
 
-# %% ../nbs/20_train_world_model.ipynb #6e000d37
+# %% ../nbs/20_train_world_model.ipynb #7045b4cc
 @dataclass(frozen=True)
 class Recipe:
     "Everything that decides what comes out: data, steps, batch sizes a process, learning rates."
@@ -49,7 +49,7 @@ class Recipe:
     clips: int = 20480  # rendered once, from seeds FIRST_TRAINING_SEED upwards
     vae_clips: int = 4096  # of these for the VAE
     judge_clips: int = 10240  # of these for the judge
-    vae_steps: int = 12000
+    vae_steps: int = 7500
     vae_batch: int = 64  # frames a GPU
     vae_lr: float = 1e-3
     vae_photos: float = 0.15  # share of photographs in a batch
