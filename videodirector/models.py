@@ -35,12 +35,13 @@ def weights_folder() -> Path:
     "Where the embedded weights live inside the installed package."
     return Path(str(files('videodirector'))) / 'weights'
 
-# %% ../nbs/02_models.ipynb #5da2bad1
+# %% ../nbs/02_models.ipynb #4e15594d
 def move(pipe: AnimateDiffPipeline, device: str, dtype: torch.dtype) -> AnimateDiffPipeline:
     "Put all parts of a pipeline on one device in one precision, whatever they were stored in."
     for part in pipe.components.values():
-        if isinstance(part, nn.Module): part.to(device)
-        if isinstance(part, nn.Module) and part.dtype != dtype: part.to(dtype)
+        if not isinstance(part, nn.Module): continue
+        part.to(device, memory_format=torch.channels_last)  # the layout that convolutions are fastest in
+        if part.dtype != dtype: part.to(dtype)
     return pipe
 
 # %% ../nbs/02_models.ipynb #2bf68176

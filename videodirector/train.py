@@ -95,21 +95,21 @@ def build_vae() -> AutoencoderKL:
                          down_block_types=('DownEncoderBlock2D',) * 4, up_block_types=('UpDecoderBlock2D',) * 4,
                          mid_block_add_attention=False, sample_size=128)
 
-# %% ../nbs/20_train_world_model.ipynb #834aca58
-UNET_WIDTHS = (48, 96, 192)  # channels at 16×16, 8×8 and 4×4 latents
+# %% ../nbs/20_train_world_model.ipynb #eac7b2af
+UNET_WIDTHS = (48, 64, 128)  # channels at 16×16, 8×8 and 4×4 latents
 
-# %% ../nbs/20_train_world_model.ipynb #484b915e
+# %% ../nbs/20_train_world_model.ipynb #b81e550e
 def build_unet() -> UNet2DConditionModel:
     "The image UNet: text enters at 16×16 and 8×8, as up_blocks.1 and up_blocks.2 of Stable Diffusion do."
     return UNet2DConditionModel(
-        sample_size=16, block_out_channels=UNET_WIDTHS, layers_per_block=1, norm_num_groups=16, attention_head_dim=3,
+        sample_size=16, block_out_channels=UNET_WIDTHS, layers_per_block=1, norm_num_groups=16, attention_head_dim=2,
         cross_attention_dim=128, down_block_types=('CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'),
         up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'))
 
-# %% ../nbs/20_train_world_model.ipynb #72d7c3ac
+# %% ../nbs/20_train_world_model.ipynb #0d3eaaad
 def build_motion_adapter() -> MotionAdapter:
     "Temporal attention after every spatial block, started as the identity."
-    adapter = MotionAdapter(block_out_channels=UNET_WIDTHS, motion_layers_per_block=1, motion_num_attention_heads=3,
+    adapter = MotionAdapter(block_out_channels=UNET_WIDTHS, motion_layers_per_block=1, motion_num_attention_heads=2,
                             motion_norm_num_groups=16, motion_max_seq_length=32, use_motion_mid_block=False)
     for name, module in adapter.named_modules():
         if name.endswith('proj_out'): nn.init.zeros_(module.weight), nn.init.zeros_(module.bias)
@@ -121,7 +121,7 @@ def build_scheduler() -> DDIMScheduler:
     return DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='linear', clip_sample=False,
                          set_alpha_to_one=True, timestep_spacing='linspace')
 
-# %% ../nbs/20_train_world_model.ipynb #e339d148
+# %% ../nbs/20_train_world_model.ipynb #cd03819b
 @dataclass(frozen=True)
 class Worker:
     "Which process this is, and where it computes."
@@ -140,8 +140,8 @@ class Worker:
         return cls(rank, count, device)
 
     def autocast(self):
-        "bfloat16 where there is a GPU."
-        return torch.autocast('cuda', torch.bfloat16) if self.device.type == 'cuda' else nullcontext()
+        "bfloat16 where there is a GPU; no cache of cast weights, which CUDA graphs could not see change."
+        return torch.autocast('cuda', torch.bfloat16, cache_enabled=False) if self.device.type == 'cuda' else nullcontext()
 
     def generator(self, seed: int, step: int) -> torch.Generator:
         "Random numbers that depend on seed, step and rank alone, so that a resumed run draws the same ones."
@@ -153,7 +153,7 @@ def cosine(step: int, steps: int, warmup: int = 200) -> float:
     if step < warmup: return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
-# %% ../nbs/20_train_world_model.ipynb #fa9618b5
+# %% ../nbs/20_train_world_model.ipynb #3ff8906c
 class Stage:
     "What all stages share: Adam, moving average, schedule, learning curve, checkpoints in safetensors."
 
@@ -172,9 +172,7 @@ class Stage:
         self.adam = torch.optim.AdamW(self.params.values(), lr=lr, betas=(0.9, 0.99), weight_decay=0.01,
                                       fused=worker.device.type == 'cuda')
         self.average = {k: p.detach().clone() for k, p in self.params.items()}
-        self.step = self.resume()
-        self.parallel = torch.compile(module) if compiled else module
-        if worker.count > 1: self.parallel = DistributedDataParallel(self.parallel, broadcast_buffers=False)
+        self.step, self.compiled = self.resume(), compiled
 
     @property
     def checkpoint(self) -> Path: return self.out / f'{self.name}.checkpoint.safetensors'
@@ -208,6 +206,17 @@ class Stage:
         with open(self.out / f'{self.name}.curve.jsonl', 'a') as f: f.write(json.dumps(row) + '\n')
         print(self.name, row, flush=True)
 
+    def faster(
+        self,
+        example: tuple,  # arguments of the module; all later ones must have their shapes
+    ) -> nn.Module:
+        "The module as the training loop calls it: compiled, or replayed as CUDA graphs on a GPU; in parallel on several."
+        module, cuda = self.module, self.worker.device.type == 'cuda'
+        if self.compiled: module = torch.compile(module)
+        elif cuda:
+            with self.worker.autocast(): module = torch.cuda.make_graphed_callables(module, example)
+        return DistributedDataParallel(module, broadcast_buffers=False) if self.worker.count > 1 else module
+
     def run(
         self,
         batch,  # function of the step that returns the arguments of the module
@@ -215,10 +224,11 @@ class Stage:
         save_every: float = 120,  # seconds between checkpoints
     ) -> None:
         "Train to the last step, then leave the averaged weights in the module."
-        started = saved = time.time()
+        module, started = self.faster(batch(self.step)), time.time()
+        saved = started
         while self.step < self.steps:
             for group in self.adam.param_groups: group['lr'] = self.lr * cosine(self.step, self.steps)
-            with self.worker.autocast(): loss, figures = self.parallel(*batch(self.step))
+            with self.worker.autocast(): loss, figures = module(*batch(self.step))
             self.adam.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.params.values(), 1.0)
@@ -255,13 +265,13 @@ def draw_scene(seed: int, part: str = ''):
     return random_scene(seed, **{name: draw.choice(values) for name, values in json.loads(part or '{}').items()})
 
 # %% ../nbs/20_train_world_model.ipynb #4cbe5380
-def render_clip(scene, tokenizer: CLIPTokenizer) -> dict[str, Tensor]:
+def render_clip(scene, tokenizer: CLIPTokenizer, device: str = 'cpu') -> dict[str, Tensor]:
     "One training clip: frames as bytes, masks as covered parts of 16×16 cells, words and labels as numbers."
-    clip = scene.render()
-    cells = lambda mask: (F.adaptive_avg_pool2d(mask[:, None].float(), 16)[:, 0] * 255).round().byte()
+    clip = scene.render(device=device)
+    cells = lambda mask: (F.adaptive_avg_pool2d(mask[:, None].float(), 16)[:, 0] * 255).round().byte().cpu()
     ids, roles = caption_tokens(scene, tokenizer)
     labels = [words.index(scene.attributes[name]) for name, words in world_classes().items()]
-    return dict(frames=((clip.video + 1) * 127.5).round().clamp(0, 255).byte(), foreground=cells(clip.mask),
+    return dict(frames=((clip.video + 1) * 127.5).round().clamp(0, 255).byte().cpu(), foreground=cells(clip.mask),
                 accessory=cells(clip.accessory_mask), ids=ids, roles=roles, labels=torch.tensor(labels, dtype=torch.uint8))
 
 # %% ../nbs/20_train_world_model.ipynb #79f1e9c1
@@ -269,12 +279,13 @@ SHARD = 128  # clips in a file
 
 # %% ../nbs/20_train_world_model.ipynb #88d20d88
 def render_shard(shard: int, folder: Path, part: str = '') -> None:
-    "Render the clips of one file, unless it is there already."
+    "Render the clips of one file, unless it is there already; on the GPU if there is one."
     torch.set_num_threads(1)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     path, first = folder / f'clips-{shard:03d}.safetensors', FIRST_TRAINING_SEED + shard * SHARD
     if path.exists(): return
     tokenizer = build_tokenizer(VOCABULARY)
-    rows = [render_clip(draw_scene(seed, part), tokenizer) for seed in range(first, first + SHARD)]
+    rows = [render_clip(draw_scene(seed, part), tokenizer, device) for seed in range(first, first + SHARD)]
     unfinished = path.with_suffix('.part')
     save_file({k: torch.stack([row[k] for row in rows]) for k in rows[0]}, unfinished)
     os.replace(unfinished, path)
@@ -285,7 +296,7 @@ def render_world(
     folder: Path,
     workers: int = 16,  # processes
 ) -> None:
-    "Render the training clips on all cores."
+    "Render the training clips, several at a time."
     folder.mkdir(parents=True, exist_ok=True)
     with mp.get_context('spawn').Pool(workers) as pool:
         pool.starmap(render_shard, [(i, folder, recipe.part) for i in range(recipe.clips // SHARD)], chunksize=1)
@@ -540,7 +551,7 @@ class MotionLoss(nn.Module):
         error = F.mse_loss(guess.float(), noise)
         return error, {}
 
-# %% ../nbs/20_train_world_model.ipynb #e6ebad5d
+# %% ../nbs/20_train_world_model.ipynb #ef17bf5d
 def train_motion(recipe: Recipe, out: Path, data: Path) -> None:
     "Train the motion adapter on clips, spatial layers frozen, as AnimateDiff does; writes the whole pipeline."
     worker = Worker.start()
@@ -558,7 +569,6 @@ def train_motion(recipe: Recipe, out: Path, data: Path) -> None:
         draw, n = worker.generator(recipe.seed, step), recipe.motion_batch
         pick = torch.randint(len(store['ids']), (n,), generator=draw, device=worker.device)
         z = rearrange(store['latents'][pick], 'b f c h w -> b c f h w').float()
-        if step % 4 == 3: z = z[:, :, step // 4 % 9:][:, :, :8]  # one batch in four holds eight frames
         t = torch.randint(1000, (n,), generator=draw, device=worker.device)
         noise, a = torch.randn(z.shape, generator=draw, device=worker.device), alphas[t, None, None, None, None]
         with torch.no_grad(), worker.autocast(): words = text(captions(pick, draw)[0])[0]
