@@ -1,9 +1,12 @@
 "The processor equals diffusers' own, records what it says, edits where it is told, and leaves nothing behind."
+import warnings
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from videodirector.attention import (KINDS, AttentionEdit, Recording, attend, fast_attention, find_sites, find_words,
                                      probabilities, prompt_words, record, site_size)
+from videodirector.director import edit, invert
 
 F, L, C = 3, 16, 16
 SIZES = [(8, 8), (6, 10), (5, 7)]
@@ -133,8 +136,24 @@ def test_mistakes_are_sentences(tiny_pipe):
         at.begin(0, ('a', 'b'), F, 4, 4)
         with pytest.raises(ValueError, match='4×4'): run(unet, z, text)
         with pytest.raises(ValueError, match='repeat'): at.begin(0, ('a', 'a'), F, 8, 8)
-        with pytest.raises(ValueError, match='plain attention'):
-            with attend(unet, [neutral('cross')]): pass
+    with pytest.raises(ValueError, match='plain attention'), attend(odd_unet(unet), [neutral('cross')]): pass
+
+
+def odd_unet(unet):
+    unet.get_submodule(find_sites(unet, 'cross')[0].name).residual_connection = True
+    return unet
+
+
+def test_contexts_nest(tiny_pipe):
+    unet, (z, text) = tiny_pipe.unet, inputs(8, 8)
+    outer, inner = Recording('cross'), Recording(('cross', 'temporal'))
+    with torch.no_grad(), attend(unet, record=outer):
+        before = dict(unet.attn_processors)
+        with attend(unet, [neutral('spatial')], inner) as at:
+            at.begin(3, ('a', 'b'), F, 8, 8)
+            run(unet, z, text)
+        assert unet.attn_processors == before
+    assert outer.maps and all(torch.equal(m, inner.maps[key]) for key, m in outer.maps.items())
 
 
 def test_probabilities_are_what_sdpa_uses():
@@ -148,7 +167,7 @@ def test_probabilities_are_what_sdpa_uses():
 def test_maps_have_named_shapes(tiny_pipe, heads):
     h, w = 6, 10
     z, text = inputs(h, w)
-    kept = Recording(KINDS, steps=1, slots='b', heads=heads, keys=True)
+    kept = Recording(KINDS, steps=1, slots='b', reduce=() if heads else 'heads', keys=True)
     with torch.no_grad(), attend(tiny_pipe.unet, record=kept) as at:
         for step in range(3):
             at.begin(step, ('a', 'b'), F, h, w)
@@ -215,6 +234,82 @@ def test_record_around_a_plain_pipeline_call(tiny_pipe):
     assert not any(m._forward_pre_hooks for m in [tiny_pipe.unet])
     bear = maps.cross('cond')[..., list(find_words(tiny_pipe.tokenizer, 'a red bear', 'bear'))]
     assert bear.shape == (F, 8, 8, 1)
+
+
+def call(pipe, prompt='a red zoo, on grass', **kwargs):
+    settings = dict(num_frames=F, height=48, width=80, num_inference_steps=2, output_type='latent', guidance_scale=3.)
+    return pipe(prompt, **settings | kwargs)
+
+
+def test_maps_have_names(tiny_pipe):
+    with record(tiny_pipe, KINDS) as maps: call(tiny_pipe)
+    site = find_sites(tiny_pipe.unet, 'cross', 'up_blocks.*')[-1]
+    zoo = maps.cross['zoo', 1, site]
+    assert zoo.shape == (F, 6, 10)
+    torch.testing.assert_close(zoo, maps.maps[site.name, 1, 'cond'][..., 3:6].float().sum(-1))
+    torch.testing.assert_close(maps.cross['red zoo', 1, site], zoo + maps.cross['red', 1, site])
+    torch.testing.assert_close(maps.cross['zoo,', :, site], maps.cross('cond', sites=site.name)[..., 3:7].sum(-1))
+    torch.testing.assert_close(maps.cross['grass'], maps.cross('cond')[..., 8])
+    torch.testing.assert_close(maps.temporal[0], maps.temporal('cond', 0))
+    assert maps.spatial[0, find_sites(tiny_pipe.unet, 'spatial')[0], 'uncond'].shape == (F, 6, 10, 60)
+    with pytest.raises(ValueError, match="'bear' is no word.*zoo"): maps.cross['bear']
+    with pytest.raises(ValueError, match="not in the prompt of slot 'uncond'"): maps.cross['zoo', 0, '*', 'uncond']
+    with pytest.raises(ValueError, match='different sizes'): maps.spatial[0]
+
+
+def test_record_around_an_image_pipeline(tiny_pipe):
+    from diffusers import StableDiffusionPipeline
+    pipe = StableDiffusionPipeline(tiny_pipe.vae, tiny_pipe.text_encoder, tiny_pipe.tokenizer, image_unet(),
+                                   tiny_pipe.scheduler, None, None, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    with record(pipe) as maps: pipe('a bear', height=64, width=64, num_inference_steps=2, output_type='latent')
+    assert maps.cross['bear', 1].shape == (1, 8, 8)
+
+
+def test_record_around_invert_and_edit(tiny_pipe):
+    video = torch.rand(F, 3, 48, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    inversion = invert(tiny_pipe, video, 'a bear on grass', steps=2, inner_steps=1, progress=False)
+    with record(tiny_pipe, timesteps=inversion.schedule.timesteps) as maps:
+        invert(tiny_pipe, video, 'a bear on grass', steps=2, inner_steps=1, progress=False)
+    assert {key[1:] for key in maps.maps} == {(i, s) for i in range(2) for s in ('cond', 'uncond')}
+    assert maps.cross['bear', 0].shape == (F, 6, 10)
+    heard = Recording()
+    with record(tiny_pipe) as maps: edit(tiny_pipe, inversion, 'a tiger on grass', record=heard, progress=False)
+    assert maps.maps.keys() == heard.maps.keys() and maps.words == {k: v for k, v in heard.words.items() if v}
+    torch.testing.assert_close(maps.cross['tiger'], heard.cross('edit_cond')[..., 2])
+    torch.testing.assert_close(maps.cross['bear'], heard.cross('source_cond')[..., 2])
+    torch.testing.assert_close(maps.cross['grass'], heard.cross('edit_cond')[..., 4])
+
+
+def test_steps_can_be_averaged(tiny_pipe):
+    rng = lambda: torch.Generator().manual_seed(0)
+    with record(tiny_pipe) as each: call(tiny_pipe, num_inference_steps=3, generator=rng())
+    with record(tiny_pipe, reduce=('heads', 'steps')) as mean: call(tiny_pipe, num_inference_steps=3, generator=rng())
+    assert {key[1] for key in mean.maps} == {0} and mean.size == each.size * 2 / 3  # a third of the maps, in float32
+    torch.testing.assert_close(mean.cross['zoo'], each.cross['zoo'], rtol=0, atol=1e-3)
+    with pytest.raises(ValueError, match='frames'): Recording(reduce='frames')
+
+
+def test_a_recording_warns_before_it_exceeds_its_budget(tiny_pipe):
+    with record(tiny_pipe) as maps: call(tiny_pipe)
+    size = maps.size / 2**20
+    with pytest.warns(UserWarning, match=f'2 steps.*{size:.0f} MiB'), record(tiny_pipe, budget=size * .9): call(tiny_pipe)
+    with warnings.catch_warnings(), record(tiny_pipe, budget=size * 1.1):
+        warnings.simplefilter('error')
+        call(tiny_pipe)
+
+
+def test_recordings_come_back_from_disk(tiny_pipe, tmp_path):
+    with record(tiny_pipe, KINDS, reduce=(), keys=True) as maps: call(tiny_pipe)
+    maps.save(tmp_path / 'maps.safetensors')
+    back = Recording.load(tmp_path / 'maps.safetensors')
+    for kept, read in ((maps.maps, back.maps), (maps.keys, back.keys)):
+        assert kept.keys() == read.keys() and all(torch.equal(kept[k], read[k]) for k in kept)
+    assert back.words == maps.words and repr(back) == repr(maps)
+    torch.testing.assert_close(back.cross['zoo', 1], maps.cross['zoo', 1])
+    with pytest.raises(FileNotFoundError, match='no file'): Recording.load(tmp_path / 'none')
+    (tmp_path / 'text').write_text('x' * 50)
+    with pytest.raises(ValueError, match='not a readable'): Recording.load(tmp_path / 'text')
 
 
 def test_words_merge_their_pieces(tiny_pipe):

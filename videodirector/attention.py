@@ -5,14 +5,18 @@
 # %% auto #0
 __all__ = ['KINDS', 'Site', 'site_kind', 'all_sites', 'find_sites', 'site_size', 'project', 'probabilities', 'fast_attention',
            'Here', 'AttentionEdit', 'Processor', 'Attending', 'attend', 'Recording', 'Word', 'prompt_words',
-           'find_words', 'record']
+           'find_words', 'Maps', 'record']
 
-# %% ../nbs/04_attention.ipynb #ae046d4b
-import fnmatch, math
+# %% ../nbs/04_attention.ipynb #1461d42b
+import fnmatch, json, math, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from .video import atomic_path
 
 # %% ../nbs/04_attention.ipynb #2a304132
 KINDS = ("cross", "spatial", "temporal")
@@ -166,16 +170,16 @@ class AttentionEdit:
         "Change probabilities `[slot, F|N, head, query, key]`."
         return p
 
-# %% ../nbs/04_attention.ipynb #30c365c5
+# %% ../nbs/04_attention.ipynb #4ea02158
 class Processor:
     "diffusers' attention with a place to look at it and a place to change it."
     def __init__(self,
         site: Site,  # the site it sits on
         edits: list,  # `AttentionEdit`s that may act here
-        record=None,  # `Recording` that may listen here
-        now=None,  # function giving the current `Here` (without site)
+        records: list,  # `Recording`s that may listen here
+        now,  # function giving the current `Here` (without site)
     ):
-        self.site, self.edits, self.record, self.now = site, edits, record, now
+        self.site, self.edits, self.records, self.now = site, edits, records, now
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
         "Called by diffusers: hidden states [b, n, c] → [b, n, c]."
@@ -191,13 +195,13 @@ class Processor:
     def attend(self, q, k, v, bias, here):
         "Edit queries, keys and values; then either fast attention, or probabilities that are edited and recorded."
         edits = [e for e in self.edits if e.active(here)]
-        listens = self.record is not None and self.record.wants(here)
-        if listens: self.record.keep_keys(k, here)
+        records = [r for r in self.records if r.wants(here)]
+        for r in records: r.keep_keys(k, here)
         for e in edits: q, k, v, bias = e.qkv(q, k, v, bias, here)
-        if not listens and not any(e.explicit for e in edits): return fast_attention(q, k, v, bias)
+        if not records and not any(e.explicit for e in edits): return fast_attention(q, k, v, bias)
         p = probabilities(q, k, bias)
         for e in edits: p = e.probs(p, here)
-        if listens: self.record.keep(p, here)
+        for r in records: r.keep(p, here)
         return p.to(v.dtype) @ v
 
     def here(self, q):
@@ -210,7 +214,7 @@ class Processor:
                              f"{now.frames} frames; say in begin(...) what the UNet is given")
         return replace(now, site=self.site, size=site_size(tokens, now.height, now.width))
 
-# %% ../nbs/04_attention.ipynb #61d8ad59
+# %% ../nbs/04_attention.ipynb #21582c50
 class Attending:
     "What `attend` yields: says before each UNet call what is in the batch."
     def __init__(self, record=None): self.record, self._now = record, None
@@ -221,34 +225,39 @@ class Attending:
         frames: int = 1,  # frames of each
         height: int = None,  # latent height
         width: int = None,  # latent width
+        total: int = None,  # steps of the whole run, if known: lets a recording tell how large it will become
     ):
         "Describe the UNet call that comes next; needed before every call whose description differs."
         if len(set(slots)) != len(slots):
             raise ValueError(f"slots {', '.join(slots)} repeat a name; give each video of the batch its own")
         self._now = Here(step, tuple(slots), frames, height, width)
+        if self.record is not None: self.record.check_budget(step, total)
 
     def now(self) -> Here:
         "The description of the present UNet call; ValueError before the first `begin`."
         if self._now is not None: return self._now
         raise ValueError("the UNet was called before begin(...), which says what is in its batch; call that first")
 
-# %% ../nbs/04_attention.ipynb #7f7bb3e0
+# %% ../nbs/04_attention.ipynb #50ed1965
 @contextmanager
 def attend(
     unet,  # any diffusers UNet whose attention can be set
     edits=(),  # `AttentionEdit`s, applied in this order
     record=None,  # a `Recording`, or None
 ):
-    "Within this context the UNet's attention is edited and recorded; on exit (also by an exception) all is as before."
+    """Within this context the UNet's attention is edited and recorded; on exit (also by an exception) all is as before.
+
+    Contexts nest: the edits and recordings of an outer one go on, and are told what the inner one's `begin` says."""
+    for x in (*edits, *([record] if record is not None else [])): find_sites(unet, x.kinds, x.sites)
     original, at = dict(unet.attn_processors), Attending(record)
     processors = dict(original)
     for site in all_sites(unet):
         mine = [e for e in edits if _matches(site, e.kinds, e.sites)]
-        heard = record if record is not None and _matches(site, record.kinds, record.sites) else None
-        if mine or heard is not None:
-            _check_plain(unet, site)
-            processors[site.name + ".processor"] = Processor(site, mine, heard, at.now)
-    for x in (*edits, *([record] if record is not None else [])): find_sites(unet, x.kinds, x.sites)
+        heard = [r for r in [record] if r is not None and _matches(site, r.kinds, r.sites)]
+        outer = original[site.name + ".processor"]
+        if isinstance(outer, Processor): mine, heard = outer.edits + mine, outer.records + heard
+        elif mine or heard: _check_plain(unet, site)
+        if mine or heard: processors[site.name + ".processor"] = Processor(site, mine, heard, at.now)
     unet.set_attn_processor(dict(processors))
     try: yield at
     finally: unet.set_attn_processor(dict(original))
@@ -264,23 +273,26 @@ def _check_plain(unet, site):
     odd = [x for x in ("group_norm", "spatial_norm", "added_kv_proj_dim") if getattr(attn, x, None) is not None]
     if name not in ("AttnProcessor2_0", "AttnProcessor", "XFormersAttnProcessor") or odd or attn.residual_connection:
         raise ValueError(f"{site.name} uses {' with '.join([name, *odd])}, and only plain attention can be "
-                         "edited or recorded; leave other attend(...) contexts first or call set_default_attn_processor()")
+                         "edited or recorded; call set_default_attn_processor() first")
 
-# %% ../nbs/04_attention.ipynb #82fdabba
+# %% ../nbs/04_attention.ipynb #034947f3
 class Recording:
-    "Attention maps by site, step and slot, kept while `attend(unet, record=…)` runs."
+    "Attention maps by site, step and slot, kept while `attend(unet, record=…)` or `record(pipe)` runs."
     def __init__(self,
         kinds=("cross",),  # kinds of sites to listen to
         sites="*",  # glob(s) on dotted names
         steps=None,  # step indices to keep, None = all
         slots=None,  # slot names to keep, None = all
-        heads: bool = False,  # keep heads apart (else their mean)
+        reduce="heads",  # what to average while recording: "heads", "steps" (filed under step 0), both, or () for nothing
         keys: bool = False,  # keep the keys as well
         live: bool = False,  # keep the very tensors, with their gradients (else float16 copies on the CPU)
+        budget: float = 1024,  # MiB; a warning tells if the run is going to need more
     ):
-        self.kinds, self.sites, self.heads, self.with_keys, self.live = kinds, sites, heads, keys, live
-        self.only_steps, self.only_slots = [steps] if isinstance(steps, int) else steps, slots
-        self.maps, self.keys, self.kind_of = {}, {}, {}
+        if odd := set(_several(reduce)) - {"heads", "steps"}:
+            raise ValueError(f"{', '.join(odd)} can't be averaged while recording; reduce takes heads, steps, both or ()")
+        self.kinds, self.sites, self.reduce, self.with_keys, self.live = kinds, sites, _several(reduce), keys, live
+        self.only_steps, self.only_slots, self.budget = [steps] if isinstance(steps, int) else steps, slots, budget
+        self.maps, self.keys, self.kind_of, self.words, self.texts, self.counts = {}, {}, {}, {}, [], {}
 
     def wants(self, here: Here) -> bool:
         "Is this place one to listen to?"
@@ -294,12 +306,22 @@ class Recording:
         """Store probabilities [slot, F|N, head, query, key] as [F, (head), h, w, key] or [h, w, (head), F, F] by slot.
 
         While SA-II acts, the keys of spatial maps are 2·h·w, the source's first."""
-        if not self.heads: p = p.mean(2, keepdim=True)
+        apart = "heads" not in self.reduce
+        if not apart: p = p.mean(2, keepdim=True)
         axis = 0 if here.site.kind == "temporal" else 2  # where the h·w positions are, once the slot is taken
         for s in self.names(here):
             m = p[here.slot(s)].unflatten(axis, here.size)
             self.kind_of[here.site.name] = here.site.kind
-            self.maps[here.site.name, here.step, s] = self.store(m if self.heads else m.squeeze(2 if axis == 0 else 1))
+            self.file(here.site.name, here.step, s, m if apart else m.squeeze(2 if axis == 0 else 1))
+            if here.slot(s) < len(self.texts) and self.texts[here.slot(s)]: self.words[s] = self.texts[here.slot(s)]
+
+    def file(self, site, step, slot, m):
+        "Put a map in its place; with steps averaged, into the running mean."
+        if "steps" not in self.reduce: self.maps[site, step, slot] = self.store(m)
+        else:
+            n = self.counts[site, slot] = self.counts.get((site, slot), 0) + 1
+            m = m if self.live else m.detach().to("cpu", torch.float32)
+            self.maps[site, 0, slot] = m if n == 1 else self.maps[site, 0, slot].lerp(m, 1 / n)
 
     def keep_keys(self, k, here: Here):
         "Store keys [slot, F|N, head, token, d] as [F, h, w, c] (spatial), [F, L, c] (cross), [h, w, F, c] (temporal)."
@@ -309,6 +331,39 @@ class Recording:
         for s in self.names(here):
             m = k[here.slot(s)]
             self.keys[here.site.name, here.step, s] = self.store(m if axis is None else m.unflatten(axis, here.size))
+
+    def store(self, x):
+        "A tensor as it is kept: itself if `live`, else a half-precision copy on the CPU."
+        return x if self.live else x.detach().to("cpu", torch.float16)
+
+    def __repr__(self):
+        sites, steps, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
+        what = f"{len(sites)} sites × {len(steps)} steps × {', '.join(slots) or 'no slots'}"
+        return f"Recording({len(self.maps)} maps: {what}, {self.size / 2**20:.1f} MiB)"
+
+    @property
+    def size(self) -> int:
+        "Bytes kept so far."
+        return sum(x.numel() * x.element_size() for x in (*self.maps.values(), *self.keys.values()))
+
+    def check_budget(self, step, total=None):
+        "Before a step is recorded: warn once if the run of `total` steps (None = unknown) will need more than the budget."
+        done = {key[1] for key in (*self.maps, *self.keys)}
+        if not done or step in done or "steps" in self.reduce: return
+        wanted = len(done) + 1 if total is None else total
+        if self.only_steps is not None: wanted = len([i for i in self.only_steps if total is None or i < total])
+        expected = self.size / len(done) * wanted / 2**20
+        if expected <= self.budget: return
+        warnings.warn(f"{wanted} steps of attention maps will take about {expected:.0f} MiB, more than the budget of {self.budget:g}; "
+                      "record fewer sites, steps or slots, or their mean with reduce=('heads', 'steps')", stacklevel=3)
+        self.budget = math.inf  # said once is enough
+
+    @property
+    def cross(self): return Maps(self, "cross")  # `maps.cross["tiger", step, site]` → [F, h, w]; `maps.cross(slot)` → [F, h, w, L]
+    @property
+    def spatial(self): return Maps(self, "spatial")  # `maps.spatial[step, site]` → [F, h, w, h·w]
+    @property
+    def temporal(self): return Maps(self, "temporal")  # `maps.temporal[step, site]` → [h, w, F, F] (query frame, key frame)
 
     def find(self,
         kind: str,  # kind of site
@@ -320,37 +375,47 @@ class Recording:
         steps = None if steps is None else [steps] if isinstance(steps, int) else list(steps)
         hits = [m.float() for (name, i, s), m in self.maps.items() if self.kind_of[name] == kind and s == slot
                 and (steps is None or i in steps) and any(fnmatch.fnmatchcase(name, p) for p in _several(sites))]
-        if hits: return [m.mean(2 if kind == "temporal" else 1) for m in hits] if self.heads else hits
-        names, seen, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
+        if hits: return hits if "heads" in self.reduce else [m.mean(2 if kind == "temporal" else 1) for m in hits]
+        names, seen, slots = (sorted({key[i] for key in self.maps if self.kind_of[key[0]] == kind}) for i in range(3))
         raise ValueError(f"no {kind} map of slot {slot!r}, steps {steps}, sites {sites!r} was recorded; ask for one of "
                          f"slots: {', '.join(slots)}; steps: {seen}; sites: {', '.join(names)}")
 
-    def cross(self, slot: str, steps=None, sites="*") -> torch.Tensor:  # [F, h, w, L] at the finest recorded size
-        "Mean cross-attention over steps, sites and heads, coarse maps enlarged bilinearly."
-        maps = [m.permute(0, 3, 1, 2) for m in self.find("cross", slot, steps, sites)]  # f l h w
-        return _mean_size(maps).permute(0, 2, 3, 1)
+    def name_words(self,
+        tokenizer,  # CLIP's tokenizer
+        **prompts: str,  # slot=prompt
+    ):
+        "Say which prompt each slot was given, so that maps can be asked for by word (`record` and `edit` do it for you)."
+        self.words |= {slot: prompt_words(tokenizer, prompt) for slot, prompt in prompts.items()}
+        return self
 
-    def temporal(self, slot: str, steps=None, sites="*") -> torch.Tensor:  # [h, w, F, F] (query frame, key frame)
-        "Mean temporal attention over steps, sites and heads, coarse maps enlarged bilinearly."
-        maps = [m.permute(2, 3, 0, 1) for m in self.find("temporal", slot, steps, sites)]
-        return _mean_size(maps).permute(2, 3, 0, 1)
+    def save(self, path):
+        "Write the maps, keys and words to one safetensors file, at once or not at all."
+        shelves = dict(maps=self.maps, keys=self.keys)
+        flat = {"|".join((shelf, site, str(step), slot)): x.detach().cpu().contiguous()
+                for shelf, kept in shelves.items() for (site, step, slot), x in kept.items()}
+        words = {slot: [(w.text, w.tokens, w.ids) for w in words] for slot, words in self.words.items()}
+        facts = dict(kind="Recording", reduce=self.reduce, kind_of=self.kind_of, words=words)
+        with atomic_path(path) as temporary: save_file(flat, temporary, {"videodirector": json.dumps(facts)})
 
-    def store(self, x):
-        "A tensor as it is kept: itself if `live`, else a half-precision copy on the CPU."
-        return x if self.live else x.detach().to("cpu", torch.float16)
+    @classmethod
+    def load(cls, path):
+        "Read what `save` wrote, bit for bit, onto the CPU; ValueError for another kind of file."
+        if not Path(path).is_file(): raise FileNotFoundError(f"There is no file {path}; give one that Recording.save wrote.")
+        try:
+            with safe_open(path, "pt") as f: facts, flat = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+        except Exception as error:
+            raise ValueError(f"{path} is not a readable safetensors file; give one that Recording.save wrote.") from error
+        facts = json.loads(facts.get("videodirector", "{}"))
+        if facts.get("kind") != "Recording": raise ValueError(f"{path} holds no recording; give a file that Recording.save wrote.")
+        made = cls(sorted(set(facts["kind_of"].values())), reduce=facts["reduce"])
+        made.kind_of, made.with_keys = facts["kind_of"], any(key.startswith("keys|") for key in flat)
+        made.words = {slot: [Word(t, tuple(p), tuple(i)) for t, p, i in words] for slot, words in facts["words"].items()}
+        for key, x in flat.items():
+            shelf, site, step, slot = key.split("|")
+            getattr(made, shelf)[site, int(step), slot] = x
+        return made
 
-    def __repr__(self):
-        bytes = sum(x.numel() * x.element_size() for x in (*self.maps.values(), *self.keys.values()))
-        sites, steps, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
-        what = f"{len(sites)} sites × {len(steps)} steps × {', '.join(slots) or 'no slots'}"
-        return f"Recording({len(self.maps)} maps: {what}, {bytes / 2**20:.1f} MiB)"
-
-
-def _mean_size(maps):  # mean of [a, b, h, w] maps of several sizes
-    size = max((m.shape[-2:] for m in maps), key=lambda hw: hw[0] * hw[1])
-    return sum(m if m.shape[-2:] == size else F.interpolate(m, size, mode="bilinear") for m in maps) / len(maps)
-
-# %% ../nbs/04_attention.ipynb #e856cc03
+# %% ../nbs/04_attention.ipynb #b168e8dd
 @dataclass(frozen=True)
 class Word:
     "A word of a prompt and the tokens that it became."
@@ -368,9 +433,13 @@ def prompt_words(
     room = tokenizer.model_max_length - 2
     if len(ids) > room:
         raise ValueError(f"the prompt {prompt!r} has {len(ids)} tokens, but the text encoder takes {room}; shorten it")
+    return _merge_pieces(tokenizer, ids)
+
+
+def _merge_pieces(tokenizer, ids):
     words, piece = [], []
-    for i, token in enumerate(tokenizer.convert_ids_to_tokens(ids), start=1):
-        piece.append((i, token, ids[i - 1]))
+    for i, (token, id) in enumerate(zip(tokenizer.convert_ids_to_tokens(ids), ids), start=1):
+        piece.append((i, token, id))
         if token.endswith("</w>") or i == len(ids):
             positions, texts, numbers = zip(*piece)
             words.append(Word("".join(texts).removesuffix("</w>"), positions, numbers))
@@ -390,21 +459,103 @@ def find_words(
     if hits: return tuple(t for hit in hits for w in hit for t in w.tokens)
     raise ValueError(f"{text!r} is not in the prompt {prompt!r}; its words are {', '.join(w.text for w in words)}")
 
-# %% ../nbs/04_attention.ipynb #f8fe4eed
+# %% ../nbs/04_attention.ipynb #e0d67143
+@dataclass(frozen=True)
+class Maps:
+    "The recorded maps of one kind. Index them by names, or call for whole maps of a slot."
+    recording: Recording
+    kind: str
+
+    def __call__(self,
+        slot: str,  # slot name
+        steps=None,  # a step or several, None = all
+        sites="*",  # glob(s) on dotted names
+    ) -> torch.Tensor:  # cross [F, h, w, L], spatial [F, h, w, h·w], temporal [h, w, F, F] (query frame, key frame)
+        "Mean over steps, sites and heads; coarse maps are enlarged bilinearly, but spatial ones must have one size."
+        maps = self.recording.find(self.kind, slot, steps, sites)
+        if len({m.shape for m in maps}) == 1: return sum(maps) / len(maps)
+        if self.kind == "spatial":
+            sizes = ", ".join(sorted({f"{m.shape[1]}×{m.shape[2]} with {m.shape[3]} keys" for m in maps}))
+            raise ValueError(f"spatial maps of different sizes ({sizes}) have no mean; name sites and steps of one size")
+        front = [m.permute(2, 3, 0, 1) if self.kind == "temporal" else m.permute(0, 3, 1, 2) for m in maps]
+        size = max((m.shape[-2:] for m in front), key=lambda hw: hw[0] * hw[1])
+        mean = sum(F.interpolate(m, size, mode="bilinear") for m in front) / len(front)
+        return mean.permute(2, 3, 0, 1) if self.kind == "temporal" else mean.permute(0, 2, 3, 1)
+
+    def __getitem__(self, names):
+        """`maps.cross[word, step, site, slot]`, `maps.spatial[step, site, slot]`, `maps.temporal[step, site, slot]`.
+
+        Names left out mean all; without a slot it is the first of edit_cond, cond, source_cond … that has the word.
+        A word's tokens (and the words of a phrase) are summed: [F, h, w]."""
+        names = names if isinstance(names, tuple) else (names,)
+        word, names = (names[0], names[1:]) if self.kind == "cross" else (None, names)
+        step, site, slot = (*names, *(slice(None), "*", None)[len(names):])
+        last = max((key[1] for key in self.recording.maps), default=0)
+        steps = range(last + 1)[step] if isinstance(step, slice) else step
+        slot = slot or self.slot_of(word)
+        m = self(slot, steps, getattr(site, "name", site))
+        return m if word is None else m[..., list(self.tokens(word, slot))].sum(-1)
+
+    def slot_of(self, word=None) -> str:
+        "The slot that is meant when none is named; ValueError if no slot has the word."
+        seen = {key[2] for key in self.recording.maps if self.recording.kind_of[key[0]] == self.kind}
+        slots = sorted(seen, key=lambda s: (s.endswith("uncond"), not s.startswith("edit"), s))
+        for slot in slots:
+            if word is None or self._find(word, slot): return slot
+        texts = "; ".join(f"{s}: {', '.join(w.text for w in self.recording.words.get(s, [])) or 'no words known'}" for s in slots)
+        raise ValueError(f"{word!r} is no word of the recorded prompts ({texts or 'no maps'}); record(pipe) and edit(…) know "
+                         "them, else call name_words(tokenizer, slot=prompt)")
+
+    def tokens(self, word, slot) -> tuple:
+        "Token positions of a word or phrase in a slot's prompt; ValueError (listing the words) if it isn't there."
+        if found := self._find(word, slot): return found
+        words = ", ".join(w.text for w in self.recording.words.get(slot, []))
+        raise ValueError(f"{word!r} is not in the prompt of slot {slot!r}; its words are {words or 'not known'}")
+
+    def _find(self, word, slot):
+        words, wanted = self.recording.words.get(slot, []), word.lower().replace(" ", "")
+        hits = [words[i:j] for i in range(len(words)) for j in range(i + 1, len(words) + 1)
+                if "".join(w.text for w in words[i:j]) == wanted]
+        return tuple(t for hit in hits for w in hit for t in w.tokens)
+
+# %% ../nbs/04_attention.ipynb #cdbd9f62
 @contextmanager
 def record(
     pipe,  # a pipeline with a UNet, such as AnimateDiffPipeline
     kinds=("cross",),  # kinds of sites
     sites="*",  # glob(s) on dotted names
+    timesteps=None,  # the run's timesteps, noisiest first, where `pipe.scheduler` doesn't know them (as in `invert`)
     **settings,  # see `Recording`
 ):
-    "Record any run of `pipe`, such as `pipe(prompt)`; slots are `uncond` and `cond`, steps count from the noisiest."
+    """Record any run of `pipe`: a call `pipe(prompt)`, or `invert` and `edit`, which name their own slots and steps.
+
+    Slots are `uncond` and `cond` if nobody names them; steps count from the noisiest (for unknown timesteps, step is the
+    timestep itself). Words are known from what the text encoder was given within the context."""
+    heard = {}  # token ids → what the text encoder made of them
     with attend(pipe.unet, record=Recording(kinds, sites, **settings)) as at:
+        def hear(encoder, args, kwargs, out):
+            ids = args[0] if args else kwargs["input_ids"]
+            heard.update(zip(map(tuple, ids.tolist()), out[0].detach()))
+
+        def words_of(text):
+            known = (ids for ids, made in heard.items() if made.shape == text.shape and torch.equal(made.to(text), text))
+            ids = next(known, (0,))[1:]  # after the start token
+            ids = ids[:ids.index(pipe.tokenizer.eos_token_id)] if pipe.tokenizer.eos_token_id in ids else ids
+            return _merge_pieces(pipe.tokenizer, ids)
+
         def begin(unet, args, kwargs):
-            z, t = (args[i] if len(args) > i else kwargs[name] for i, name in enumerate(("sample", "timestep")))
-            step = (pipe.scheduler.timesteps.cpu() == torch.as_tensor(t).cpu()).nonzero().flatten().tolist()
-            slots = {1: ("cond",), 2: ("uncond", "cond")}.get(len(z)) or tuple(f"video {i}" for i in range(len(z)))
-            at.begin(step[0] if step else int(t), slots, z.shape[2] if z.ndim == 5 else 1, *z.shape[-2:])
-        hook = pipe.unet.register_forward_pre_hook(begin, with_kwargs=True)
+            z, t, text = (args[i] if len(args) > i else kwargs[name] for i, name in
+                          enumerate(("sample", "timestep", "encoder_hidden_states")))
+            at.record.texts = [words_of(x[0]) for x in text.unflatten(0, (len(z), -1))]
+            levels = torch.as_tensor(pipe.scheduler.timesteps if timesteps is None else timesteps).cpu()
+            step = (levels == torch.as_tensor(t).cpu()).nonzero().flatten().tolist()
+            one = "uncond" if heard and not at.record.texts[0] else "cond"
+            slots = {1: (one,), 2: ("uncond", "cond")}.get(len(z)) or tuple(f"video {i}" for i in range(len(z)))
+            at.begin(step[0] if step else int(t), slots, z.shape[2] if z.ndim == 5 else 1, *z.shape[-2:], len(levels))
+
+        hooks = [pipe.unet.register_forward_pre_hook(begin, with_kwargs=True)]
+        if getattr(pipe, "text_encoder", None) is not None:
+            hooks.append(pipe.text_encoder.register_forward_hook(hear, with_kwargs=True))
         try: yield at.record
-        finally: hook.remove()
+        finally:
+            for hook in hooks: hook.remove()

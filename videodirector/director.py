@@ -211,7 +211,7 @@ def plan_edits(
     if mutual and layout.stop < steps: edits.append(MutualControl(range(layout.stop, steps), hidden))
     return edits
 
-# %% ../nbs/09_director.ipynb #c1e4158b
+# %% ../nbs/09_director.ipynb #4a03baad
 @torch.no_grad()
 def edit(
     pipe,  # AnimateDiffPipeline, the one that made the inversion
@@ -236,10 +236,11 @@ def edit(
     z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
     words = {slot: per_frame(encode_prompt(pipe, text), frames) for slot, text in
              dict(edit_cond=prompt, source_uncond=inversion.negative_prompt, source_cond=inversion.prompt).items()}
+    if record is not None: record.name_words(pipe.tokenizer, edit_cond=prompt, source_cond=inversion.prompt)
     with attend(pipe.unet, edits, record) as at:
         for i, t in enumerate(tqdm(schedule.timesteps, desc='edit', disable=not progress)):
             slots = slots_at(edits, i)
-            at.begin(step=i, slots=slots, frames=frames, height=h, width=w)
+            at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))
             text = {**words, 'edit_uncond': per_frame(null[i], frames)}
             latents = {s: z if s.startswith('edit') else pivots[len(schedule) - i][None] for s in slots}
             eps = predict_noise(pipe, torch.cat([latents[s] for s in slots]), t, torch.cat([text[s] for s in slots]))
