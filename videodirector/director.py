@@ -165,8 +165,8 @@ def invert(
     cfg: str = 'standard',  # "standard": ε_u + w(ε_c − ε_u); "videodirector": ε_c + w(ε_c − ε_u)
     negative_prompt: str = '',  # where the null text starts
     shared: bool = False,  # one null text for all frames instead of one each?
-    inner_steps: int = 10,  # most null-text updates per step; 0 leaves the negative prompt as it is
-    lr: float = .01,  # learning rate of the null text
+    inner_steps: int = 7,  # most null-text updates per step (the paper: 10); 0 leaves the negative prompt as it is
+    lr: float = .02,  # learning rate of the null text (the paper: .01)
     tolerance: float = 1e-5,  # stop a step when its loss is below tolerance + 2e-5·i
     progress: bool = True,  # show progress bars?
 ) -> Inversion:
@@ -189,7 +189,7 @@ def plan_edits(
     pipe,  # AnimateDiffPipeline
     inversion: Inversion,
     prompt: str,  # target prompt
-    tau_c: float = .8,  # share of the steps with cross-attention control
+    tau_c: float = .7,  # share of the steps with cross-attention control
     tau_s: float = .4,  # share of the steps with SA-I; SA-II takes the others
     weights: dict[str, float] | None = None,  # {target word: factor on its attention}
     align: str = 'refine',  # "refine" (any prompts) or "replace" (as many words in both)
@@ -217,7 +217,7 @@ def edit(
     pipe,  # AnimateDiffPipeline, the one that made the inversion
     inversion: Inversion,
     prompt: str,  # target prompt: what the clip shall show
-    tau_c: float = .8,  # share of the steps with cross-attention control, 0 … 1
+    tau_c: float = .7,  # share of the steps with cross-attention control, 0 … 1
     tau_s: float = .4,  # share of the steps with SA-I; SA-II takes the others, 0 … 1
     weights: dict[str, float] | None = None,  # {target word: factor on its attention}, 1 is neutral
     align: str = 'refine',  # "refine" (any prompts) or "replace" (as many words in both)

@@ -46,7 +46,7 @@ class Recipe:
     "Everything that decides what comes out: data, steps, batch sizes a process, learning rates."
     seed: int = 0
     part: str = ''  # JSON, attribute → allowed values: train on a part of the world, as a laptop can
-    clips: int = 20480  # rendered once, from seeds FIRST_TRAINING_SEED upwards
+    clips: int = 12288  # rendered once, from seeds FIRST_TRAINING_SEED upwards
     vae_clips: int = 4096  # of these for the VAE
     judge_clips: int = 10240  # of these for the judge
     vae_steps: int = 7500
@@ -57,11 +57,11 @@ class Recipe:
     judge_steps: int = 2500
     judge_batch: int = 64  # clips a GPU
     judge_lr: float = 1.5e-3
-    image_steps: int = 20000
+    image_steps: int = 24000
     image_batch: int = 256  # frames a GPU
     image_lr: float = 1.5e-3
     attention_weight: float = 0.05  # of the token-attention loss; 0 trains without it
-    motion_steps: int = 4000
+    motion_steps: int = 12000
     motion_batch: int = 32  # clips a GPU
     motion_lr: float = 1.5e-3
     empty_prompt: float = 0.1  # share of captions dropped, for classifier-free guidance
