@@ -23,6 +23,7 @@ from videodirector.cli import (
     rounded,
     staging,
 )
+from videodirector.director import Inversion
 from videodirector.video import clip_info, psnr, read_video, write_gif, write_video
 from videodirector.world import SUBJECTS, Render
 
@@ -97,6 +98,17 @@ def test_without_json_a_table_is_printed(run):
 def test_same_prompt_gives_the_reconstruction(run, tmp_path):
     assert run(target=SOURCE)[0] == 0  # the clips are equal up to float rounding, which H.264 may turn into a grey level
     assert psnr(*(read_video(tmp_path / f'out/{name}.mp4', None) for name in ('edited', 'reconstruction'))) > 40
+
+
+def test_guidance_is_a_flag(run, tmp_path, clip):
+    small = dict(frames=2, size='16x16', mask=clip.with_name('mask.npz'))
+    assert run('--stdg', **small)[0] == 0
+    guidance = Inversion.load(tmp_path / 'out/inversion.safetensors').guidance
+    assert guidance.stdg.region == 'foreground' and guidance.gradients[1].any()
+    assert run('--stdg', '--region', 'background', **small)[0] == 0
+    assert Inversion.load(tmp_path / 'out/inversion.safetensors').guidance.stdg.region == 'background'
+    code, _, err = run('--stdg', **small | dict(mask=None))
+    assert code == 2 and 'there is no mask' in err
 
 
 def test_every_option_changes_the_edit(run, tmp_path):

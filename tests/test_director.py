@@ -1,4 +1,6 @@
 "The whole method on a tiny random model: neutral settings change nothing, strong ones do, bad input is refused in one sentence."
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import make_tiny_pipe
@@ -9,6 +11,7 @@ from videodirector.attention import Recording
 from videodirector import video as video_module
 from videodirector.control import SLOTS, slots_at
 from videodirector.director import Edit, Inversion, edit, invert, plan_edits, reconstruct, write_tensors
+from videodirector.guidance import STDG, Guide
 from videodirector.inversion import sample_ddim
 from videodirector.models import encode_prompt, predict_noise
 
@@ -85,6 +88,89 @@ def test_the_model_is_given_back(tiny_pipe, inversion, monkeypatch):
     monkeypatch.setattr(module, 'predict_noise', lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError): edited(tiny_pipe, inversion)
     assert dict(tiny_pipe.unet.attn_processors) == before
+
+
+# guidance
+
+STRONG = STDG(.3, .7, .2, 1.1, blocks=(('up_blocks.1', 2e4, 2e3), ('up_blocks.2', 1e4, 1e3)))
+
+
+@pytest.fixture(scope='module')
+def guided(): return inverted(make_tiny_pipe(), mask=box(), stdg=STRONG)  # likewise not changed by any test
+
+
+def test_guidance_of_no_weight_changes_nothing(tiny_pipe, inversion):
+    off = inverted(tiny_pipe, mask=box(), stdg=STDG(0, 0, 0, 0))
+    assert off.guidance is None and torch.equal(off.null.embeddings, inversion.null.embeddings)
+    assert off.null.losses == inversion.null.losses and repr(off) == repr(inversion)
+
+
+def test_guidance_is_stored_and_repeated(tiny_pipe, inversion, guided):
+    g = guided.guidance.gradients
+    assert g.shape == (STEPS, 4, 3, 4, 6) and g.dtype == torch.float32 and len(guided.guidance.losses) == STEPS
+    assert not g[0].any() and g[1:].flatten(1).any(1).all()  # both paths start at the same noise
+    assert torch.equal(guided.pivots, inversion.pivots) and not torch.equal(guided.null.embeddings, inversion.null.embeddings)
+    assert_close(reconstruct(tiny_pipe, guided, progress=False).latents, guided.null.latents, rtol=1e-4, atol=1e-4)
+    for prompt in (SOURCE, TARGET):
+        without = edited(tiny_pipe, replace(guided, guidance=None), prompt)
+        assert (edited(tiny_pipe, guided, prompt).latents - without.latents).abs().max() > 1e-4
+
+
+def test_guidance_bends_the_end_of_each_step(tiny_pipe, guided):
+    schedule, z, null = guided.schedule, guided.pivots[-1:], guided.null.embeddings
+    text = encode_prompt(tiny_pipe, SOURCE).expand(3, -1, -1)
+    with torch.no_grad():
+        for i, t in enumerate(schedule.timesteps):
+            eps_c, eps_u = (predict_noise(tiny_pipe, z, t, x[None]) for x in (text, null[i]))
+            eps, a, b = eps_u + 4 * (eps_c - eps_u), schedule.alphas[i], schedule.next_alphas[i]
+            z0, bent = (z - (1 - a)**.5 * eps) / a**.5, eps - (1 - a)**.5 * guided.guidance.gradients[i]
+            z = b**.5 * z0 + (1 - b)**.5 * bent
+    assert_close(reconstruct(tiny_pipe, guided, progress=False).latents, z, rtol=1e-3, atol=1e-3)
+
+
+def test_guidance_can_be_recomputed_on_the_path_of_the_edit(tiny_pipe, guided):
+    again = edited(tiny_pipe, guided, SOURCE, recompute_guidance=True)  # the same path, so the same guidance
+    assert_close(again.latents, reconstruct(tiny_pipe, guided, progress=False).latents, rtol=1e-3, atol=1e-3)
+    heard = Recording(kinds=('cross',))
+    replayed, fresh = (edited(tiny_pipe, guided, recompute_guidance=new, record=heard) for new in (False, True))
+    assert (replayed.latents - fresh.latents).abs().max() > 1e-5
+    assert {step for _, step, _ in heard.maps} == set(range(STEPS)) and 'video' not in {slot for *_, slot in heard.maps}
+    assert [x.settings['recompute_guidance'] for x in (replayed, fresh)] == [False, True]
+
+
+def test_guidance_survives_the_file(tiny_pipe, guided, tmp_path):
+    guided.save(tmp_path / 'bear.safetensors')
+    loaded = Inversion.load(tmp_path / 'bear.safetensors')
+    assert torch.equal(loaded.guidance.gradients, guided.guidance.gradients)
+    assert loaded.guidance.stdg == STRONG and loaded.guidance.losses == guided.guidance.losses
+    assert repr(loaded) == repr(guided) and 'Guidance(5 steps, η_f 0.3, η_b 0.7, ζ_f 0.2, ζ_b 1.1)' in repr(loaded)
+    for new in (False, True):
+        assert torch.equal(*(edited(tiny_pipe, x, recompute_guidance=new).latents for x in (loaded, guided)))
+
+
+def test_guidance_for_a_background_edit_is_swapped(tiny_pipe):
+    mask = torch.zeros(3, 32, 64, dtype=torch.bool)
+    mask[..., :32] = True  # half, and no cell of any site is cut
+    swapped, other, plain = (inverted(tiny_pipe, clip(3, 32, 64), m, steps=3, stdg=s) for m, s in
+                             ((mask, replace(STRONG, region='background')), (~mask, STRONG), (mask, STRONG)))
+    assert_close(swapped.guidance.gradients, other.guidance.gradients, rtol=1e-3, atol=1e-5)
+    assert (swapped.guidance.gradients - plain.guidance.gradients).abs().max() > 1e-2 * plain.guidance.gradients.abs().max()
+
+
+def test_guidance_needs_a_mask_and_an_inversion_that_has_it(tiny_pipe, inversion):
+    with pytest.raises(ValueError, match='there is no mask; give one'): inverted(tiny_pipe, stdg=STDG())
+    with pytest.raises(ValueError, match='without guidance'): edited(tiny_pipe, inversion, recompute_guidance=True)
+
+
+def test_a_guide_remembers_what_it_said(tiny_pipe, guided):
+    guide = Guide(tiny_pipe, STRONG, guided.pivots, guided.schedule, encode_prompt(tiny_pipe, SOURCE), box())
+    z = guided.pivots[2:3] + .1
+    eps, push = guide(STEPS - 2, z)
+    with torch.no_grad(): plain = predict_noise(tiny_pipe, z, guided.schedule.timesteps[-2], encode_prompt(tiny_pipe, SOURCE))
+    assert_close(eps, plain, rtol=1e-4, atol=1e-5)
+    said = guide.guidance()
+    assert said.stdg == STRONG and len(said.losses) == len(said.gradients) == 1
+    assert_close(push, -((1 - guided.schedule.alphas[-2]) * (1 - guided.schedule.alphas[-1]))**.5 * said.gradients)
 
 
 # slots

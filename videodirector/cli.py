@@ -131,11 +131,13 @@ def direct(
 ) -> dict:  # the report
     "The main job: invert, tune, reconstruct, edit, measure, and write everything down."
     from videodirector.director import edit, invert
+    from videodirector.guidance import STDG
     from videodirector.show import show_attention
     from videodirector.video import write_gif, write_video
-    seconds = {}
+    seconds, inverting = {}, dict(inverting or {})
+    if inverting.get('stdg'): inverting['stdg'] = STDG.of(pipe, region=(editing or {}).get('region', 'foreground'))
     if inversion is None:
-        inversion = invert(pipe, clip, source, mask, progress=progress, **(inverting or {}))
+        inversion = invert(pipe, clip, source, mask, progress=progress, **inverting)
         seconds.update(inversion.seconds)
     videos = {'source': clip}
     if not inversion.psnr:
@@ -218,7 +220,7 @@ def run_demo(
                         progress=not args.quiet)
         return finish(args, report, seconds, folder)
 
-INVERTING = ('steps', 'guidance_scale', 'cfg', 'negative_prompt', 'inner_steps')
+INVERTING = ('steps', 'guidance_scale', 'cfg', 'negative_prompt', 'inner_steps', 'stdg')
 EDITING = ('tau_c', 'tau_s', 'weights', 'region')
 
 def given(
@@ -360,6 +362,7 @@ def _common(parser, out):
     add('--steps', type=int, help='denoising steps')
     add('--guidance-scale', type=float, help='strength of classifier-free guidance')
     add('--inner-steps', type=int, help='most null-text updates per step')
+    add('--stdg', action='store_const', const=True, help='spatio-temporal decoupled guidance of the inversion; needs a mask')
     add('--tau-c', type=float, help='share of the steps with cross-attention control')
     add('--tau-s', type=float, help='share of the steps with layout control (SA-I)')
     add('--out', type=Path, default=Path(out), metavar='DIR', help=f'where the files go (default {out})')

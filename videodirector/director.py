@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_clip', 'check_mask', 'check_prompt', 'write_tensors', 'read_tensors', 'Inversion', 'Edit', 'invert',
-           'plan_edits', 'edit', 'reconstruct']
+           'plan_edits', 'pushes', 'edit', 'reconstruct']
 
 # %% ../nbs/09_director.ipynb #db439ccf
 import json
@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from .attention import attend
 from .control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine,
                                    replace_words, slots_at, word_weights)
+from .guidance import STDG, Guidance, Guide
 from .inversion import Schedule, check_finite, invert_ddim, per_frame
 from .models import decode_latents, encode_prompt, encode_video, predict_noise
 from .null_text import NullText, optimise_null
@@ -105,11 +106,13 @@ class Inversion:
     mask: torch.Tensor | None = None  # foreground [F,H,W] bool
     seconds: dict[str, float] = field(default_factory=dict)  # time that each part took
     psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, where somebody measured them
+    guidance: Guidance | None = None  # what STDG added to each step, if it was asked
 
     def __repr__(self):
         frames, h, w = self.pivots.shape[2:]
         mask = 'no mask' if self.mask is None else f'{self.mask.float().mean():.0%} foreground'
-        return f'Inversion({self.prompt!r}, {frames} frames of {h}×{w} latents, {mask}, {self.schedule}, {self.null})'
+        guided = '' if self.guidance is None else f', {self.guidance}'
+        return f'Inversion({self.prompt!r}, {frames} frames of {h}×{w} latents, {mask}, {self.schedule}, {self.null}{guided})'
 
     def save(self, path: str | Path) -> None:
         "Write everything to one safetensors file, at once or not at all."
@@ -117,6 +120,9 @@ class Inversion:
         if self.mask is not None: tensors['mask'] = self.mask
         facts = dict(prompt=self.prompt, negative_prompt=self.negative_prompt, schedule=asdict(self.schedule),
                      losses=self.null.losses, seconds=self.seconds, psnr=self.psnr)
+        if self.guidance is not None:
+            tensors['guidance'] = self.guidance.gradients
+            facts['guidance'] = dict(stdg=asdict(self.guidance.stdg), losses=self.guidance.losses)
         write_tensors(path, 'Inversion', tensors, facts)
 
     @classmethod
@@ -124,6 +130,8 @@ class Inversion:
         "Read what `save` wrote, bit for bit, onto the CPU. Raises `ValueError` for another kind of file."
         tensors, facts = read_tensors(path, 'Inversion')
         null = NullText(tensors['null'], facts.pop('losses'))
+        if said := facts.pop('guidance', None):
+            facts['guidance'] = Guidance(STDG(**said['stdg']), tensors['guidance'], said['losses'])
         return cls(tensors['pivots'], null, Schedule(**facts.pop('schedule')), mask=tensors.get('mask'), **facts)
 
 # %% ../nbs/09_director.ipynb #b5cfe974
@@ -169,6 +177,7 @@ def invert(
     lr: float = .02,  # learning rate of the null text (the paper: .01)
     tolerance: float = 1e-5,  # stop a step when its loss is below tolerance + 2e-5·i
     progress: bool = True,  # show progress bars?
+    stdg: STDG | None = None,  # weights of spatio-temporal decoupled guidance (needs a mask); None: without
 ) -> Inversion:
     """Make a clip editable: encode it, climb to its noise, tune the null text that leads back (VideoDirector, CVPR 2025).
 
@@ -177,12 +186,15 @@ def invert(
     check_prompt(pipe, prompt, 'source prompt')
     if negative_prompt: check_prompt(pipe, negative_prompt, 'negative prompt')
     if mask is not None: check_mask(mask, video.shape)
+    if stdg and mask is None:
+        raise ValueError('Guidance (stdg) tells foreground from background and there is no mask; give one, or leave stdg out.')
     schedule, started = Schedule.of(pipe, steps, guidance_scale, cfg), time.perf_counter()
     z0, text = encode_video(pipe, video), encode_prompt(pipe, prompt)
     pivots, climbed = invert_ddim(pipe, z0, text, schedule, progress), time.perf_counter()
-    null = optimise_null(pipe, pivots, text, schedule, negative_prompt, shared, inner_steps, lr, tolerance, progress)
+    guide = Guide(pipe, stdg, pivots, schedule, text, mask) if stdg else None
+    null = optimise_null(pipe, pivots, text, schedule, negative_prompt, shared, inner_steps, lr, tolerance, progress, guide)
     seconds = dict(invert=climbed - started, null_text=time.perf_counter() - climbed)
-    return Inversion(pivots, null, schedule, prompt, negative_prompt, mask, seconds)
+    return Inversion(pivots, null, schedule, prompt, negative_prompt, mask, seconds, guidance=guide and guide.guidance())
 
 # %% ../nbs/09_director.ipynb #8bb4f49c
 def plan_edits(
@@ -212,6 +224,20 @@ def plan_edits(
     return edits
 
 # %% ../nbs/09_director.ipynb #4a03baad
+def pushes(
+    pipe,  # AnimateDiffPipeline
+    inversion: Inversion,
+    recompute: bool = False,  # ask STDG anew about each latent, instead of repeating what it said in the inversion?
+):  # function (step, latent) → what guidance adds to where the step ends
+    "The guidance of an edit: none, the inversion's own, or one measured on the edit's path against the same pivots."
+    schedule, device, said = inversion.schedule, pipe.unet.device, inversion.guidance
+    if said is None: return lambda i, z: 0.
+    if not recompute: return lambda i, z: said.push(schedule, i).to(device)
+    text = encode_prompt(pipe, inversion.prompt)
+    guide = Guide(pipe, said.stdg, inversion.pivots.to(device), schedule, text, inversion.mask)
+    return lambda i, z: guide(i, z)[1]
+
+# %% ../nbs/09_director.ipynb #09d44b77
 @torch.no_grad()
 def edit(
     pipe,  # AnimateDiffPipeline, the one that made the inversion
@@ -225,11 +251,14 @@ def edit(
     region: str = 'foreground',  # what the mask marks as free to change: the "foreground" or the "background"
     record=None,  # a `Recording` to fill with attention maps
     progress: bool = True,  # show a progress bar?
+    recompute_guidance: bool = False,  # ask STDG anew on the way, instead of repeating what it said in the inversion?
 ) -> Edit:
     """Edit a clip by its prompt (VideoDirector, CVPR 2025): cross-attention control, SA-I and then SA-II along the inversion's path.
 
     Raises `ValueError` for prompts and settings that don't fit, `FloatingPointError` naming the step where numbers blow up."""
     check_prompt(pipe, prompt, 'target prompt')
+    if recompute_guidance and inversion.guidance is None:
+        raise ValueError('The inversion was made without guidance, so there is none to recompute; invert again with stdg=STDG.of(pipe).')
     started, schedule, device = time.perf_counter(), inversion.schedule, pipe.unet.device
     edits = plan_edits(pipe, inversion, prompt, tau_c, tau_s, weights, align, mutual, region)
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
@@ -237,16 +266,18 @@ def edit(
     words = {slot: per_frame(encode_prompt(pipe, text), frames) for slot, text in
              dict(edit_cond=prompt, source_uncond=inversion.negative_prompt, source_cond=inversion.prompt).items()}
     if record is not None: record.name_words(pipe.tokenizer, edit_cond=prompt, source_cond=inversion.prompt)
-    with attend(pipe.unet, edits, record) as at:
-        for i, t in enumerate(tqdm(schedule.timesteps, desc='edit', disable=not progress)):
-            slots = slots_at(edits, i)
+    push = pushes(pipe, inversion, recompute_guidance)
+    for i, t in enumerate(tqdm(schedule.timesteps, desc='edit', disable=not progress)):
+        slots, extra = slots_at(edits, i), push(i, z)
+        with attend(pipe.unet, edits, record) as at:
             at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))
             text = {**words, 'edit_uncond': per_frame(null[i], frames)}
             latents = {s: z if s.startswith('edit') else pivots[len(schedule) - i][None] for s in slots}
             eps = predict_noise(pipe, torch.cat([latents[s] for s in slots]), t, torch.cat([text[s] for s in slots]))
-            z = schedule.step(schedule.guide(eps[1:2], eps[0:1]), z, i)
-            check_finite(z, f'The latent at editing step {i} (t = {t})')
+        z = schedule.step(schedule.guide(eps[1:2], eps[0:1]), z, i) + extra
+        check_finite(z, f'The latent at editing step {i} (t = {t})')
     settings = dict(tau_c=tau_c, tau_s=tau_s, weights=weights or {}, align=align, mutual=mutual, region=region)
+    if inversion.guidance is not None: settings['recompute_guidance'] = recompute_guidance
     return Edit(decode_latents(pipe, z), z, prompt, inversion.prompt, settings, time.perf_counter() - started, record)
 
 # %% ../nbs/09_director.ipynb #039e2495

@@ -81,6 +81,7 @@ def optimise_null(
     lr: float = .01,  # learning rate of step 0; fades to half
     tolerance: float = 1e-5,  # stop a step when its loss is below tolerance + 2e-5·i
     progress: bool = True,  # show a progress bar?
+    guide=None,  # (step, latent) → predicted noise there, and what to add to where the step ends; None: nothing
 ) -> NullText:
     """Tune one unconditional embedding per step and frame so that guided sampling returns to the clip.
 
@@ -94,11 +95,14 @@ def optimise_null(
     with frozen(pipe.unet), tqdm(schedule.timesteps, desc='null text', disable=not progress) as bar:
         for i, t in enumerate(bar):
             target = pivots[len(schedule) - 1 - i][None]
-            with torch.no_grad(): eps_c = predict_noise(pipe, z, t, text)
+            if guide is None:
+                with torch.no_grad(): eps_c, push = predict_noise(pipe, z, t, text), torch.zeros_like(z)
+            else: eps_c, push = guide(i, z)
             with torch.enable_grad():
-                phi, curve = fit_null(pipe, phi, z, target, eps_c, schedule, i, inner_steps, lr, tolerance)
+                phi, curve = fit_null(pipe, phi, z, target - push, eps_c, schedule, i, inner_steps, lr, tolerance)
             with torch.no_grad(): eps_u = predict_noise(pipe, z, t, per_frame(phi, z.shape[2]))
-            z = check_finite(schedule.step(schedule.guide(eps_c, eps_u), z, i), f'The latent at null-text step {i} (t = {t})')
+            z = schedule.step(schedule.guide(eps_c, eps_u), z, i) + push
+            check_finite(z, f'The latent at null-text step {i} (t = {t})')
             found.append(phi); losses.append(curve)
             if curve: bar.set_postfix(loss=f'{curve[-1]:.1e}')
     return NullText(torch.stack(found), losses, z)
