@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from IPython.display import Image as Picture
+from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from torch import Tensor
 
@@ -96,7 +97,7 @@ TITLE_HEIGHT, GAP = 18, 4  # pixels; even, so that joined clips keep even sides
 def _fitting_font(text, width):
     "The largest font from 12 down to 8 points in which `text` fits, and the text, cut short if none does."
     for size in range(12, 7, -1):
-        font = ImageFont.load_default(size)
+        font = ImageFont.truetype(findfont('DejaVu Sans'), size)  # comes with matplotlib; knows arrows
         if font.getlength(text) <= width: return font, text
     while text and font.getlength(text + '…') > width: text = text[:-1]
     return font, text + '…'
