@@ -173,7 +173,7 @@ def invert(
     cfg: str = 'standard',  # "standard": ε_u + w(ε_c − ε_u); "videodirector": ε_c + w(ε_c − ε_u)
     negative_prompt: str = '',  # where the null text starts
     shared: bool = False,  # one null text for all frames instead of one each?
-    inner_steps: int = 7,  # most null-text updates per step (the paper: 10); 0 leaves the negative prompt as it is
+    inner_steps: int = 10,  # most null-text updates per step; 0 leaves the negative prompt as it is
     lr: float = .02,  # learning rate of the null text (the paper: .01)
     tolerance: float = 1e-5,  # stop a step when its loss is below tolerance + 2e-5·i
     progress: bool = True,  # show progress bars?
