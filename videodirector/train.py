@@ -48,14 +48,14 @@ class Recipe:
     part: str = ''  # JSON, attribute → allowed values: train on a part of the world, as a laptop can
     clips: int = 12288  # rendered once, from seeds FIRST_TRAINING_SEED upwards
     vae_clips: int = 4096  # of these for the VAE
-    judge_clips: int = 10240  # of these for the judge
+    judge_clips: int = 12288  # of these for the judge
     vae_steps: int = 7500
     vae_batch: int = 64  # frames a GPU
     vae_lr: float = 1e-3
     vae_photos: float = 0.15  # share of photographs in a batch
     vae_kl: float = 1e-4
-    judge_steps: int = 2500
-    judge_batch: int = 64  # clips a GPU
+    judge_steps: int = 6000
+    judge_batch: int = 128  # clips a GPU
     judge_lr: float = 1.5e-3
     image_steps: int = 24000
     image_batch: int = 256  # frames a GPU
@@ -64,6 +64,7 @@ class Recipe:
     motion_steps: int = 12000
     motion_batch: int = 32  # clips a GPU
     motion_lr: float = 1.5e-3
+    motion_weight: float = 30  # most that the error of a noisy step counts; 1 counts all steps alike
     empty_prompt: float = 0.1  # share of captions dropped, for classifier-free guidance
 
 # %% ../nbs/20_train_world_model.ipynb #eb5859b0
@@ -540,30 +541,32 @@ def train_image(recipe: Recipe, out: Path, data: Path) -> None:
 
 # %% ../nbs/20_train_world_model.ipynb #7bb234fc
 class MotionLoss(nn.Module):
-    "Noise prediction on clips; only the motion modules learn."
-    def __init__(self, unet: UNetMotionModel):
+    "Noise prediction on clips; the motion modules and the text encoder learn."
+    def __init__(self, unet: UNetMotionModel, text: CLIPTextModel):
         super().__init__()
-        self.unet = unet
+        self.unet, self.text = unet, text
         for name, p in unet.named_parameters(): p.requires_grad_('motion_modules' in name)
 
-    def forward(self, noisy: Tensor, noise: Tensor, t: Tensor, text: Tensor):
-        guess = self.unet(noisy, t, repeat(text, 'b l c -> (b f) l c', f=noisy.shape[2])).sample
-        error = F.mse_loss(guess.float(), noise)
-        return error, {}
+    def forward(self, noisy: Tensor, noise: Tensor, t: Tensor, ids: Tensor, weight: Tensor):
+        words = repeat(self.text(ids)[0], 'b l c -> (b f) l c', f=noisy.shape[2])
+        errors = ((self.unet(noisy, t, words).sample.float() - noise) ** 2).mean((1, 2, 3, 4))
+        return (weight * errors).mean(), dict(error=errors.detach().mean())
 
 # %% ../nbs/20_train_world_model.ipynb #ef17bf5d
 def train_motion(recipe: Recipe, out: Path, data: Path) -> None:
-    "Train the motion adapter on clips, spatial layers frozen, as AnimateDiff does; writes the whole pipeline."
+    "Train motion adapter and text encoder on clips, spatial layers frozen as AnimateDiff does; writes the whole pipeline."
     worker = Worker.start()
     torch.manual_seed(recipe.seed)
     world = out / 'world'
     tokenizer = CLIPTokenizer.from_pretrained(world / 'tokenizer')
-    text = CLIPTextModel.from_pretrained(world / 'text_encoder', torch_dtype=torch.float32).to(worker.device).eval()
+    text = CLIPTextModel.from_pretrained(world / 'text_encoder', torch_dtype=torch.float32).to(worker.device)
     image = UNet2DConditionModel.from_pretrained(world / 'unet', torch_dtype=torch.float32)
     unet = UNetMotionModel.from_unet2d(image, build_motion_adapter()).to(worker.device)
     store = load_shards(data, 'latents', worker, ('latents', 'ids', 'roles'), recipe.clips)
     captions, scheduler = Captions(store, tokenizer, recipe.empty_prompt), build_scheduler()
     alphas = scheduler.alphas_cumprod.to(worker.device)
+    weights = ((1 - alphas) / alphas).clamp(1, recipe.motion_weight)
+    weights /= weights.mean()
 
     def batch(step: int):
         draw, n = worker.generator(recipe.seed, step), recipe.motion_batch
@@ -571,15 +574,14 @@ def train_motion(recipe: Recipe, out: Path, data: Path) -> None:
         z = rearrange(store['latents'][pick], 'b f c h w -> b c f h w').float()
         t = torch.randint(1000, (n,), generator=draw, device=worker.device)
         noise, a = torch.randn(z.shape, generator=draw, device=worker.device), alphas[t, None, None, None, None]
-        with torch.no_grad(), worker.autocast(): words = text(captions(pick, draw)[0])[0]
-        return a.sqrt() * z + (1 - a).sqrt() * noise, noise, t, words
+        return a.sqrt() * z + (1 - a).sqrt() * noise, noise, t, captions(pick, draw)[0], weights[t]
 
-    stage = Stage('motion', MotionLoss(unet), worker, out, recipe.motion_steps, recipe.motion_lr)
+    stage = Stage('motion', MotionLoss(unet, text), worker, out, recipe.motion_steps, recipe.motion_lr)
     stage.run(batch)
     if worker.rank: return
     adapter = build_motion_adapter()
     adapter.load_state_dict({k: v.cpu() for k, v in unet.state_dict().items() if 'motion_modules' in k})
-    save_part(adapter, world / 'motion_adapter')
+    for part, name in ((adapter, 'motion_adapter'), (text, 'text_encoder')): save_part(part, world / name)
     write_index(world)
 
 # %% ../nbs/20_train_world_model.ipynb #bc0e0507
