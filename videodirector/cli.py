@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EDIT_KINDS', 'KIN', 'INVERTING', 'EDITING', 'demo_scenes', 'staging', 'fitting_size', 'reconstruction_scores',
            'record_middle', 'timed', 'direct', 'edit_scores', 'load_model', 'warn_unknown', 'run_demo', 'given',
-           'finish', 'rounded', 'run_edit', 'stored_inversion', 'check_size', 'check_words', 'table', 'size_of',
-           'weight_of', 'parser', 'main']
+           'finish', 'rounded', 'run_edit', 'click_in', 'click_mask_of', 'run_mask', 'mask_table', 'stored_inversion',
+           'check_size', 'check_words', 'table', 'size_of', 'weight_of', 'point_of', 'box_corners', 'parser', 'main']
 
 # %% ../nbs/14_cli.ipynb #87986d1d
 import argparse
@@ -264,6 +264,7 @@ def run_edit(
     frames = stored.pivots.shape[2] if stored else args.frames
     sample_frames(info.frames, frames)
     if args.mask: read_mask(args.mask, frames, None, args.video)
+    click = click_in(args, info, sample_frames(info.frames, frames)) if args.point else None
     with staging(args.out) as folder:
         pipe, judge = load_model(args)
         seconds = dict(load=time.perf_counter() - args.started)
@@ -275,9 +276,65 @@ def run_edit(
         if judge: warn_unknown(pipe, args.source, args.target)
         clip = read_video(args.video, frames, size)
         mask = read_mask(args.mask, frames, size, args.video) if args.mask else None
+        if click: mask = click_mask_of(args, clip, click, folder)
         report = direct(pipe, clip, mask, args.source, args.target, folder, stored, judge=judge, fps=args.fps,
                         inverting=given(args, INVERTING), editing=given(args, EDITING), progress=not args.quiet)
         return finish(args, report, seconds, folder)
+
+def click_in(
+    args: argparse.Namespace,  # point, frame, mask
+    info,  # `ClipInfo` of the video file
+    sampled: range,  # numbers of the frames that are edited
+) -> tuple:  # points as shares of width and height [(x, y, label)], place of their frame among the edited ones
+    "The clicks named on the command line, or a ValueError that says what is wrong with them."
+    from videodirector.masks import check_prompts
+    if args.mask: raise ValueError('Both --mask and --point say where the thing is; give one of them.')
+    check_prompts((info.frames, 3, info.height, info.width), {args.frame: args.point}, frame=args.frame)
+    if args.frame not in sampled:
+        raise ValueError(f'Frame {args.frame} is not among the edited ones, {", ".join(map(str, sampled))}; click in one of these.')
+    points = [((x + 0.5) / info.width, (y + 0.5) / info.height, label) for x, y, label in args.point]
+    return points, sampled.index(args.frame)
+
+def click_mask_of(
+    args: argparse.Namespace,  # sam, fps
+    clip,  # [F, 3, H, W]
+    click: tuple,  # from `click_in`
+    folder: Path,  # where mask.gif goes
+):  # [F, H, W] bool
+    "The mask of what was clicked on; also writes mask.gif, to look at."
+    from videodirector.masks import overlay, segment
+    from videodirector.video import write_gif
+    points, frame = click
+    height, width = clip.shape[2:]
+    mask = segment(clip, [(x * width - 0.5, y * height - 0.5, label) for x, y, label in points], frame=frame, model=args.sam)
+    write_gif(folder / 'mask.gif', overlay(clip, mask), args.fps)
+    return mask.hard
+
+def run_mask(
+    args: argparse.Namespace,  # video, point, box, frame, sam, out, fps
+) -> dict:  # the report
+    "Follow what was clicked on through a video file; write a picture for every frame."
+    from videodirector.masks import overlay, save_mask, segment
+    from videodirector.video import FRAME_SUFFIXES, read_video, write_gif
+    clip = read_video(args.video, None)
+    mask = segment(clip, args.point, args.box, frame=args.frame, model=args.sam)
+    with staging(args.out) as folder:
+        save_mask(mask, folder)
+        names = {file.name for file in folder.iterdir()}
+        if args.out.is_dir() and (old := sorted(f.name for f in args.out.iterdir() if f.suffix.lower() in FRAME_SUFFIXES and f.name not in names)):
+            raise ValueError(f'{str(args.out)!r} holds other pictures already, such as {old[0]}; choose another folder with --out.')
+        write_gif(folder / 'mask.gif', overlay(clip, mask), args.fps)
+    return dict(frames=len(mask), size=list(clip.shape[2:]), covered=[round(share, 4) for share in mask.area.tolist()],
+                boxes=mask.boxes, out=str(args.out), seconds=round(time.perf_counter() - args.started, 2))
+
+def mask_table(
+    report: dict,  # from `run_mask`
+) -> str:
+    "A report on a mask as a few lines."
+    covered = report['covered']
+    return (f"{report['frames']} frames of {report['size'][0]}×{report['size'][1]}, {min(covered):.1%} to {max(covered):.1%} covered\n"
+            f"files   {report['out']}/: a picture for every frame, and mask.gif to look at\n"
+            f"next    videodirector edit … --mask {report['out']}")
 
 def stored_inversion(
     args: argparse.Namespace,  # inversion and the settings that come with one
@@ -288,7 +345,7 @@ def stored_inversion(
         if not args.source.strip(): raise ValueError('The source prompt is empty; say what the clip shows.')
         return None
     from videodirector.director import Inversion
-    held = [name for name in (*INVERTING, 'mask', 'size') if getattr(args, name) is not None]
+    held = [name for name in (*INVERTING, 'mask', 'point', 'size') if getattr(args, name) is not None]
     if held:
         option = '--' + held[0].replace('_', '-')
         raise ValueError(f'{option} belongs to the stored inversion; leave it out or invert again.')
@@ -356,6 +413,32 @@ def weight_of(
     except ValueError:
         raise argparse.ArgumentTypeError(f'{text!r} is not a weight; write WORD=FACTOR, such as tiger=2') from None
 
+def point_of(
+    text: str,  # as "320,240" or "320,240,0"
+) -> tuple:  # x, y, label
+    "Parses X,Y or X,Y,LABEL."
+    try:
+        x, y, label = map(float, (text + ',1').split(',')[:3])
+        if text.count(',') not in (1, 2) or label not in (0, 1): raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is no click; write X,Y, or X,Y,0 for a place beside the thing') from None
+    return x, y, int(label)
+
+def box_corners(
+    text: str,  # as "10,20,110,90"
+) -> tuple:  # left, top, right, bottom
+    "Parses LEFT,TOP,RIGHT,BOTTOM."
+    try: left, top, right, bottom = map(float, text.split(','))
+    except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is no box; write LEFT,TOP,RIGHT,BOTTOM') from None
+    return left, top, right, bottom
+
+def _click_options(parser):
+    add = parser.add_argument
+    add('--point', type=point_of, action='append', metavar='X,Y[,0]',
+        help="a click on the thing, in the video's pixels; with ,0 beside it; may be given several times")
+    add('--frame', type=int, default=0, metavar='N', help='the frame of the video that was clicked in (default 0)')
+    add('--sam', metavar='FOLDER|HUB_ID', help='the SAM 2 to use (default: the embedded one)')
+
 def _common(parser, out):
     add = parser.add_argument
     add('--frames', type=int, default=16, help='frames to edit (default 16)')
@@ -374,6 +457,7 @@ def _edit_options(parser):
     add('--source', metavar='TEXT', help='what the clip shows')
     add('--target', metavar='TEXT', required=True, help='what it shall show')
     add('--mask', type=Path, metavar='FOLDER|FILE', help='foreground: folder of pictures, npz or video')
+    _click_options(parser)
     add('--region', choices=('foreground', 'background'), help='what the edit may change (default foreground)')
     add('--inversion', type=Path, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
     add('--model', default='world', metavar='world|FOLDER|HUB_ID|FILE', help='the model (default: the embedded one)')
@@ -409,6 +493,14 @@ def parser() -> argparse.ArgumentParser:
     _common(edit, 'videodirector-edit')
     edit.set_defaults(run=run_edit, show=table)
 
+    mask = commands.add_parser('mask', parents=[shared], help='click on a thing in a video and get its mask in every frame')
+    mask.add_argument('video', type=Path, help='mp4, gif or folder of frames')
+    _click_options(mask)
+    mask.add_argument('--box', type=box_corners, metavar='L,T,R,B', help='or a box around the thing')
+    mask.add_argument('--fps', type=float, default=8, help='frames per second of mask.gif (default 8)')
+    mask.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='where the pictures go')
+    mask.set_defaults(run=run_mask, show=mask_table)
+
     for name, what in (('model', 'the embedded model'), ('edits', 'edits made with it')):
         commands.add_parser(f'evaluate-{name}', help=f'measure {what}, see evaluate-{name} --help', add_help=False)
     return top
@@ -425,7 +517,7 @@ def main(
     args.started = started
     if getattr(args, 'weights', None): args.weights = dict(args.weights)
     try: report = args.run(args)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if args.debug: raise
         print(f'videodirector: {error}', file=sys.stderr)
         return 2
