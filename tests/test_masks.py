@@ -1,6 +1,7 @@
 "Masks: the value, every way to it, SAM 2, and how they refuse."
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,10 +41,11 @@ from videodirector.train_masks import (
     cut,
     follow_pairs,
     middle,
+    places,
     random_pair,
     random_prompt,
     render_pair,
-    render_pool,
+    render_rows,
     save_tiny,
     tiny_config,
 )
@@ -51,7 +53,7 @@ from videodirector.video import read_video, write_video
 from videodirector.world import Scene, random_scene
 
 
-FOX, UNSEEN = .6, .6  # what is asked of the shipped weights
+FOX, UNSEEN, TWO = .8, .7, .75  # IoU that is asked of the shipped weights
 
 
 @pytest.fixture(scope='module')
@@ -172,7 +174,7 @@ def test_loading_refuses_folders_with_holes_and_odd_sizes(disc, tmp_path):
 
 
 def test_sam2_segments_a_fox_from_one_click(render, model):
-    mask = segment(render.video, points=middle(render.mask[0]), model=model)
+    mask = segment(render.video, points=(36, 72), model=model)
     assert mask.values.shape == (16, 128, 128) and not mask.is_soft
     assert iou(mask, Mask(render.mask)).mean() > FOX
 
@@ -181,7 +183,7 @@ def test_other_prompts(render, model):
     truth = Mask(render.mask)
     late = segment(render.video, points={15: [middle(render.mask[15])]}, model=model)
     box, given = segment(render.video, box=truth.boxes[0], model=model), segment(render.video, mask=truth, model=model)
-    for mask in (late, box, given): assert iou(mask, truth).mean() > FOX - .1
+    for mask in (late, box, given): assert iou(mask, truth).mean() > FOX - .2
     assert iou(given, truth)[0] > .8, 'the mask that was given is kept'
     x, y = middle(render.mask[0])
     one, more = (segment(render.video, points=p, model=model) for p in ((x, y), [(x, y), (3, 3, 0), (x + 4, y)]))
@@ -265,13 +267,24 @@ def test_two_figures_in_one_place():
     assert before.mask.sum() < behind.mask.sum() and not torch.equal(before.video, behind.video)
 
 
+def test_discs_lie_around_their_clicks():
+    discs, prompt = places(Recipe(batch=6, size=64), torch.Generator().manual_seed(0))
+    clicks = prompt['point_inputs']['point_coords'][:, 0]
+    inside = ((clicks - 32).abs() < 20).all(1)
+    assert discs.shape == (1, 6, 64, 64) and inside.any()
+    for disc, click in zip(discs[0][inside], clicks[inside]):
+        middle_of = disc.nonzero().float().mean(0).flip(0) + .5
+        assert (middle_of - click).abs().max() < .6 and abs(disc.float().mean() - torch.pi * .15 ** 2) < .01
+
+
 def test_training_steps_reach_all_weights_and_can_be_stored(tmp_path):
-    pool, draw = render_pool(Recipe(), 2, 64, 0), torch.Generator().manual_seed(1)
+    recipe, draw = Recipe(size=64), torch.Generator().manual_seed(1)
+    pool = {name: torch.from_numpy(x) for name, x in zip(('frames', 'who'), render_rows(range(2), recipe))}
     torch.manual_seed(0)
-    loss = MaskLoss(build_sam2(tiny_config()))
+    loss = MaskLoss(build_sam2(tiny_config(64)))
     for masked in (0., 1.):
         frames, who = cut(pool, 2, 3, draw)
-        prompt, missed = random_prompt(who[0], Recipe(masked=masked), draw)
+        prompt, missed = random_prompt(who[0], replace(recipe, masked=masked), draw)
         value, figures = loss(frames, (who == 1) & ~missed[:, None, None], prompt, None)
         value.backward()
         assert value.isfinite() and 0 <= figures['iou'] <= 1
@@ -316,6 +329,14 @@ def test_the_tiny_model_on_unseen_scenes(model):
     found, truth = follow_pairs(model, renders)
     scores = torch.stack([iou(a, b)[1:].mean() for a, b in zip(found, truth)])
     assert scores.mean() > UNSEEN, scores.tolist()
+
+
+def test_the_tiny_model_tells_two_of_a_kind_apart_by_its_memory(model):
+    pairs = [random_pair(seed, 1., 1., apart=True, frames=8) for seed in range(800_100, 800_106)]
+    mean = lambda found, truth: torch.stack([iou(a, b)[1:].mean() for a, b in zip(found, truth)]).mean()
+    own = mean(*follow_pairs(model, pairs))
+    with shuffled_memory(model): others = mean(*follow_pairs(model, pairs))
+    assert own > TWO and others < own - .15
 
 
 @pytest.fixture(scope='module')

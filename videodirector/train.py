@@ -167,13 +167,14 @@ class Stage:
         steps: int,
         lr: float,
         compiled: bool = False,  # let torch.compile fuse it; worth it for the VAE's large maps
+        graphs: bool = True,  # on a GPU, replay it as CUDA graphs; needs batches of one shape
     ):
         self.name, self.module, self.worker, self.out, self.steps, self.lr = name, module, worker, out, steps, lr
         self.params = {k: p for k, p in module.named_parameters() if p.requires_grad}
         self.adam = torch.optim.AdamW(self.params.values(), lr=lr, betas=(0.9, 0.99), weight_decay=0.01,
                                       fused=worker.device.type == 'cuda')
         self.average = {k: p.detach().clone() for k, p in self.params.items()}
-        self.step, self.compiled = self.resume(), compiled
+        self.step, self.compiled, self.graphs = self.resume(), compiled, graphs
 
     @property
     def checkpoint(self) -> Path: return self.out / f'{self.name}.checkpoint.safetensors'
@@ -214,7 +215,7 @@ class Stage:
         "The module as the training loop calls it: compiled, or replayed as CUDA graphs on a GPU; in parallel on several."
         module, cuda = self.module, self.worker.device.type == 'cuda'
         if self.compiled: module = torch.compile(module)
-        elif cuda:
+        elif cuda and self.graphs:
             with self.worker.autocast(): module = torch.cuda.make_graphed_callables(module, example)
         return DistributedDataParallel(module, broadcast_buffers=False) if self.worker.count > 1 else module
 
