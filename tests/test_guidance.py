@@ -176,7 +176,7 @@ def test_soft_masks_lie_between_hard_ones():
 
 def test_default_sites_are_the_two_up_blocks_by_name(tiny_pipe):
     assert [block for block, *_ in SD15_BLOCKS] == ['up_blocks.1', 'up_blocks.2']
-    names = [site.name for site in STDG.of(tiny_pipe).sites(tiny_pipe.unet)]
+    names = [site.name for site in STDG().sites(tiny_pipe.unet)]
     assert all(name.startswith(('up_blocks.1.', 'up_blocks.2.')) for name in names)
     assert sum('.motion_modules.' in n for n in names) == 8 and sum(n.endswith('attentions.0.transformer_blocks.0.attn1') for n in names) == 2
     assert not any('.attentions.' in n and n.endswith('attn2') for n in names)
@@ -203,7 +203,7 @@ def test_no_graph_is_kept_after_the_last_site():
 
 
 def test_kinds_that_no_term_needs_are_not_listened_to(tiny_pipe):
-    def kinds(**settings): return {s.kind for s in STDG.of(tiny_pipe, **settings).sites(tiny_pipe.unet)}
+    def kinds(**settings): return {s.kind for s in STDG(**settings).sites(tiny_pipe.unet)}
     assert kinds() == {'temporal', 'spatial'}
     assert kinds(zeta_b=0) == {'temporal'} and kinds(eta_f=0, eta_b=0) == {'spatial'}
     assert kinds(blocks=(('up_blocks.1', 1, 0),)) == {'temporal'}

@@ -258,7 +258,7 @@ def edit(
     Raises `ValueError` for prompts and settings that don't fit, `FloatingPointError` naming the step where numbers blow up."""
     check_prompt(pipe, prompt, 'target prompt')
     if recompute_guidance and inversion.guidance is None:
-        raise ValueError('The inversion was made without guidance, so there is none to recompute; invert again with stdg=STDG.of(pipe).')
+        raise ValueError('The inversion was made without guidance, so there is none to recompute; invert again with stdg=STDG().')
     started, schedule, device = time.perf_counter(), inversion.schedule, pipe.unet.device
     edits = plan_edits(pipe, inversion, prompt, tau_c, tau_s, weights, align, mutual, region)
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
