@@ -6,7 +6,7 @@ import torch
 from diffusers import UNetMotionModel
 from torch import nn
 
-from videodirector.train import (ROLES, Captions, Recipe, Stage, Worker, blemish, build_motion_adapter, build_text_encoder,
+from videodirector.train import (ROLES, Captions, MotionLoss, Recipe, Stage, Worker, blemish, build_motion_adapter, build_text_encoder,
                                  build_tokenizer, build_unet, build_vae, caption_tokens, cosine, draw_scene, load_shards,
                                  photo_crops, render_clip, token_attention_loss)
 from videodirector.world import FIRST_TRAINING_SEED, VOCABULARY, random_scene
@@ -66,6 +66,23 @@ def test_new_motion_adapter_changes_nothing():
         frames = image(z[0].transpose(0, 1), 500, text.expand(3, -1, -1)).sample
         clip = video(z, 500, text.expand(3, -1, -1)).sample
     torch.testing.assert_close(clip[0].transpose(0, 1), frames, atol=1e-4, rtol=1e-4)
+
+
+def test_motion_stage_trains_text_and_motion_modules_alone_and_weighs_each_clip(tokenizer):
+    torch.manual_seed(0)
+    text, unet = build_text_encoder(tokenizer), UNetMotionModel.from_unet2d(build_unet(), build_motion_adapter())
+    loss = MotionLoss(unet, text)
+    z, t, ids = torch.randn(2, 4, 2, 16, 16), torch.tensor([100, 900]), torch.randint(0, len(tokenizer), (2, 77))
+    one, both = (loss(z, z, t, ids, torch.tensor(w))[0] for w in ([0., 2.], [1., 1.]))
+    (first, _), (second, _) = (loss(z[i:i + 1], z[i:i + 1], t[i:i + 1], ids[i:i + 1], torch.ones(1)) for i in (0, 1))
+    torch.testing.assert_close(one, second, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(both, (first + second) / 2, rtol=1e-4, atol=1e-5)
+    for name, module in unet.named_modules():  # the last layers start at zero, which would hide the others
+        if name.endswith('motion_modules.0.proj_out'): nn.init.normal_(module.weight, std=.1)
+    loss(z, z, t, ids, torch.ones(2))[0].backward()
+    learned = {name for name, p in loss.named_parameters() if p.grad is not None and p.grad.any()}
+    assert any(name.startswith('text.') for name in learned) and any('motion_modules' in name for name in learned)
+    assert not any(name.startswith('unet.') and 'motion_modules' not in name for name in learned)
 
 
 def test_parts_fit_together(tokenizer):
