@@ -42,6 +42,43 @@ def edited(pipe, inversion, prompt=TARGET, **settings): return edit(pipe, invers
 def inversion(): return inverted(make_tiny_pipe(), mask=box())  # of a pipe equal to `tiny_pipe`; no test changes it
 
 
+# what outlives the process
+
+def climb_slowly(folder):
+    "An inversion that keeps its steps; a process of its own, to be killed."
+    import time
+    from videodirector import inversion as steps_module
+    write, calm = steps_module.save_file, time.sleep
+    def save_file(*args): write(*args); calm(.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps_module, 'save_file', save_file)
+        inverted(make_tiny_pipe(), mask=box(), inner_steps=3, stdg=STDG(), keep=folder)
+
+
+@pytest.mark.parametrize('until', [3, 2 * STEPS])  # files: while climbing, while tuning
+def test_a_killed_inversion_goes_on_and_ends_bit_equal(tmp_path, until):
+    import multiprocessing, time
+    process = multiprocessing.get_context('spawn').Process(target=climb_slowly, args=(tmp_path,))
+    process.start()
+    done = lambda: list(tmp_path.glob('[!.]*.safetensors'))
+    while len(done()) < until and process.is_alive(): time.sleep(.005)
+    process.kill(); process.join()
+    assert until <= len(done()) < 3 * STEPS and process.exitcode < 0, 'it was not killed on the way'
+    before = {path: path.stat().st_mtime_ns for path in done()}
+    settings = dict(mask=box(), inner_steps=3, stdg=STDG())
+    again, whole = inverted(make_tiny_pipe(), keep=tmp_path, **settings), inverted(make_tiny_pipe(), **settings)
+    assert torch.equal(again.pivots, whole.pivots) and torch.equal(again.null.embeddings, whole.null.embeddings)
+    assert torch.equal(again.null.latents, whole.null.latents) and again.null.losses == whole.null.losses
+    assert torch.equal(again.guidance.gradients, whole.guidance.gradients) and again.guidance.losses == whole.guidance.losses
+    assert all(path.stat().st_mtime_ns == then for path, then in before.items()), 'a step was computed twice'
+
+
+def test_kept_steps_of_another_inversion_are_refused(tiny_pipe, tmp_path):
+    inverted(tiny_pipe, keep=tmp_path)
+    for settings, name in ((dict(guidance_scale=7.), 'settings'), (dict(mask=box()), 'mask'), (dict(video=clip().flip(0)), 'clip')):
+        with pytest.raises(ValueError, match=rf'other inputs \({name}\); give another folder'): inverted(tiny_pipe, keep=tmp_path, **settings)
+
+
 # what must not change
 
 def test_same_prompt_is_the_reconstruction(tiny_pipe, inversion):

@@ -135,7 +135,7 @@ def direct(
     from videodirector.show import show_attention
     from videodirector.video import write_gif, write_video
     seconds, inverting = {}, dict(inverting or {})
-    if inverting.get('stdg'): inverting['stdg'] = STDG.of(pipe, region=(editing or {}).get('region', 'foreground'))
+    if inverting.get('stdg'): inverting['stdg'] = STDG(region=(editing or {}).get('region', 'foreground'))
     if inversion is None:
         inversion = invert(pipe, clip, source, mask, progress=progress, **inverting)
         seconds.update(inversion.seconds)
@@ -220,7 +220,7 @@ def run_demo(
                         progress=not args.quiet)
         return finish(args, report, seconds, folder)
 
-INVERTING = ('steps', 'guidance_scale', 'cfg', 'negative_prompt', 'inner_steps', 'stdg')
+INVERTING = ('steps', 'guidance_scale', 'cfg', 'negative_prompt', 'inner_steps', 'stdg', 'keep')
 EDITING = ('tau_c', 'tau_s', 'weights', 'region')
 
 def given(
@@ -446,6 +446,7 @@ def _common(parser, out):
     add('--guidance-scale', type=float, help='strength of classifier-free guidance')
     add('--inner-steps', type=int, help='most null-text updates per step')
     add('--stdg', action='store_const', const=True, help='spatio-temporal decoupled guidance of the inversion; needs a mask')
+    add('--keep', type=Path, metavar='FOLDER', help='keep every step of the inversion there, and go on from those that are there')
     add('--tau-c', type=float, help='share of the steps with cross-attention control')
     add('--tau-s', type=float, help='share of the steps with layout control (SA-I)')
     add('--out', type=Path, default=Path(out), metavar='DIR', help=f'where the files go (default {out})')

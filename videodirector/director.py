@@ -21,7 +21,7 @@ from .attention import attend
 from .control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine,
                                    replace_words, slots_at, word_weights)
 from .guidance import STDG, Guidance, Guide
-from .inversion import Schedule, check_finite, invert_ddim, per_frame
+from .inversion import Kept, Schedule, check_finite, compute, invert_ddim, per_frame
 from .models import decode_latents, encode_prompt, encode_video, predict_noise
 from .null_text import NullText, optimise_null
 from .video import atomic_path
@@ -178,6 +178,7 @@ def invert(
     tolerance: float = 1e-5,  # stop a step when its loss is below tolerance + 2e-5·i
     progress: bool = True,  # show progress bars?
     stdg: STDG | None = None,  # weights of spatio-temporal decoupled guidance (needs a mask); None: without
+    keep: str | Path | None = None,  # folder that keeps every step, and goes on from those that are there
 ) -> Inversion:
     """Make a clip editable: encode it, climb to its noise, tune the null text that leads back (VideoDirector, CVPR 2025).
 
@@ -190,9 +191,14 @@ def invert(
         raise ValueError('Guidance (stdg) tells foreground from background and there is no mask; give one, or leave stdg out.')
     schedule, started = Schedule.of(pipe, steps, guidance_scale, cfg), time.perf_counter()
     z0, text = encode_video(pipe, video), encode_prompt(pipe, prompt)
-    pivots, climbed = invert_ddim(pipe, z0, text, schedule, progress), time.perf_counter()
-    guide = Guide(pipe, stdg, pivots, schedule, text, mask) if stdg else None
-    null = optimise_null(pipe, pivots, text, schedule, negative_prompt, shared, inner_steps, lr, tolerance, progress, guide)
+    kept = compute
+    if keep is not None:
+        settings = dict(schedule=asdict(schedule), negative_prompt=negative_prompt, shared=shared, inner_steps=inner_steps, lr=lr,
+                        tolerance=tolerance, stdg=stdg and asdict(stdg))
+        kept = Kept(keep, clip=z0, prompt=text, settings=settings, mask='none' if mask is None else mask)
+    pivots, climbed = invert_ddim(pipe, z0, text, schedule, progress, kept), time.perf_counter()
+    guide = Guide(pipe, stdg, pivots, schedule, text, mask, kept) if stdg else None
+    null = optimise_null(pipe, pivots, text, schedule, negative_prompt, shared, inner_steps, lr, tolerance, progress, guide, kept)
     seconds = dict(invert=climbed - started, null_text=time.perf_counter() - climbed)
     return Inversion(pivots, null, schedule, prompt, negative_prompt, mask, seconds, guidance=guide and guide.guidance())
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from .attention import AttentionEdit, attend, find_sites, probabilities
-from .inversion import Schedule, check_finite
+from .inversion import Schedule, check_finite, compute
 from .models import predict_noise
 from .null_text import frozen
 
@@ -239,9 +239,10 @@ class Guide:
         schedule: Schedule,  # the one that made the pivots
         text: torch.Tensor,  # embedded source prompt [1,L,C]
         mask: torch.Tensor,  # foreground [F,H,W], bool or soft
+        keep=compute,  # or a `Kept`: answers that are on disk already are read
     ):
         self.pipe, self.stdg, self.pivots, self.schedule, self.text, self.mask = pipe, stdg, pivots, schedule, text, mask
-        self.pulls = []
+        self.keep, self.pulls = keep, []
 
     def __call__(self,
         i: int,  # step, 0 = noisiest
@@ -249,7 +250,12 @@ class Guide:
     ) -> tuple[torch.Tensor, torch.Tensor]:  # noise predicted for the source prompt; what to add to where the step ends
         "The pull towards the pivot of step i."
         reference, t = self.pivots[len(self.schedule) - i][None], self.schedule.timesteps[i]
-        pull = decoupled_guidance(self.pipe, self.stdg, reference, z, t, self.text, self.mask)
+        def make():
+            pull = decoupled_guidance(self.pipe, self.stdg, reference, z, t, self.text, self.mask)
+            return dict(gradient=pull.gradient, eps=pull.eps, **{name: torch.tensor(loss, dtype=torch.float64) for name, loss in pull.losses.items()})
+
+        made = self.keep(f'guidance-{i:03d}', make)
+        pull = Pull(made.pop('gradient').to(z), made.pop('eps').to(z), {name: loss.item() for name, loss in made.items()})
         self.pulls.append(pull)
         return pull.eps, nudge(self.schedule, pull.gradient, i)
 

@@ -8,11 +8,12 @@ __all__ = ['frozen', 'fit_null', 'NullText', 'optimise_null']
 # %% ../nbs/05_null_text.ipynb #1ebed0ed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 # %% ../nbs/05_null_text.ipynb #acf936cf
 import torch
 from tqdm.auto import tqdm
-from .inversion import Schedule, check_finite, per_frame
+from .inversion import Schedule, check_finite, compute, per_frame
 from .models import encode_prompt, predict_noise
 
 # %% ../nbs/05_null_text.ipynb #fd2146a3
@@ -82,6 +83,7 @@ def optimise_null(
     tolerance: float = 1e-5,  # stop a step when its loss is below tolerance + 2e-5·i
     progress: bool = True,  # show a progress bar?
     guide=None,  # (step, latent) → predicted noise there, and what to add to where the step ends; None: nothing
+    keep=compute,  # or a `Kept`: steps that are on disk already are read
 ) -> NullText:
     """Tune one unconditional embedding per step and frame so that guided sampling returns to the clip.
 
@@ -92,17 +94,24 @@ def optimise_null(
     phi = encode_prompt(pipe, negative_prompt)
     if not shared: phi = per_frame(phi, pivots.shape[2])[0]
     z, found, losses = pivots[-1:], [], []
+
+    def one_step(i, z, phi, said):
+        "Tune the embedding of step i and take the step."
+        t, target = schedule.timesteps[i], pivots[len(schedule) - 1 - i][None]
+        if said: eps_c, push = said
+        else:
+            with torch.no_grad(): eps_c, push = predict_noise(pipe, z, t, text), torch.zeros_like(z)
+        with torch.enable_grad():
+            phi, curve = fit_null(pipe, phi, z, target - push, eps_c, schedule, i, inner_steps, lr, tolerance)
+        with torch.no_grad(): eps_u = predict_noise(pipe, z, t, per_frame(phi, z.shape[2]))
+        z = schedule.step(schedule.guide(eps_c, eps_u), z, i) + push
+        check_finite(z, f'The latent at null-text step {i} (t = {t})')
+        return dict(z=z, phi=phi, losses=torch.tensor(curve, dtype=torch.float64))
+
     with frozen(pipe.unet), tqdm(schedule.timesteps, desc='null text', disable=not progress) as bar:
-        for i, t in enumerate(bar):
-            target = pivots[len(schedule) - 1 - i][None]
-            if guide is None:
-                with torch.no_grad(): eps_c, push = predict_noise(pipe, z, t, text), torch.zeros_like(z)
-            else: eps_c, push = guide(i, z)
-            with torch.enable_grad():
-                phi, curve = fit_null(pipe, phi, z, target - push, eps_c, schedule, i, inner_steps, lr, tolerance)
-            with torch.no_grad(): eps_u = predict_noise(pipe, z, t, per_frame(phi, z.shape[2]))
-            z = schedule.step(schedule.guide(eps_c, eps_u), z, i) + push
-            check_finite(z, f'The latent at null-text step {i} (t = {t})')
+        for i, _ in enumerate(bar):
+            made = keep(f'null-{i:03d}', partial(one_step, i, z, phi, guide and guide(i, z)))
+            z, phi, curve = made['z'].to(z), made['phi'].to(phi), made['losses'].tolist()
             found.append(phi); losses.append(curve)
             if curve: bar.set_postfix(loss=f'{curve[-1]:.1e}')
     return NullText(torch.stack(found), losses, z)
