@@ -77,6 +77,9 @@ def test_kept_steps_of_another_inversion_are_refused(tiny_pipe, tmp_path):
     inverted(tiny_pipe, keep=tmp_path)
     for settings, name in ((dict(guidance_scale=7.), 'settings'), (dict(mask=box()), 'mask'), (dict(video=clip().flip(0)), 'clip')):
         with pytest.raises(ValueError, match=rf'other inputs \({name}\); give another folder'): inverted(tiny_pipe, keep=tmp_path, **settings)
+    other = make_tiny_pipe()
+    with torch.no_grad(): other.unet.conv_out.weight.mul_(2)
+    with pytest.raises(ValueError, match=r'other inputs \(model\)'): inverted(other, keep=tmp_path)
 
 
 # what must not change

@@ -195,7 +195,8 @@ def invert(
     if keep is not None:
         settings = dict(schedule=asdict(schedule), negative_prompt=negative_prompt, shared=shared, inner_steps=inner_steps, lr=lr,
                         tolerance=tolerance, stdg=stdg and asdict(stdg))
-        kept = Kept(keep, clip=z0, prompt=text, settings=settings, mask='none' if mask is None else mask)
+        unet = torch.cat([p.detach().flatten()[::997].float().cpu() for p in pipe.unet.parameters()])  # enough to know it by
+        kept = Kept(keep, clip=z0, prompt=text, settings=settings, mask='none' if mask is None else mask, model=unet)
     pivots, climbed = invert_ddim(pipe, z0, text, schedule, progress, kept), time.perf_counter()
     guide = Guide(pipe, stdg, pivots, schedule, text, mask, kept) if stdg else None
     null = optimise_null(pipe, pivots, text, schedule, negative_prompt, shared, inner_steps, lr, tolerance, progress, guide, kept)

@@ -8,7 +8,7 @@ __all__ = ['UNET_WIDTHS', 'ROLES', 'SHARD', 'STAGES', 'Recipe', 'build_tokenizer
            'draw_scene', 'render_clip', 'render_shard', 'render_world', 'load_shards', 'VAELoss', 'load_photos',
            'photo_crops', 'train_vae', 'save_part', 'encode_world', 'JudgeLoss', 'blemish', 'train_judge',
            'ReadableAttention', 'token_attention_loss', 'ImageLoss', 'Captions', 'train_image', 'MotionLoss',
-           'train_motion', 'write_index', 'main']
+           'train_motion', 'write_index', 'parse_recipe', 'main']
 
 # %% ../nbs/20_train_world_model.ipynb #063f60e2
 import argparse
@@ -598,19 +598,24 @@ def write_index(folder: Path) -> None:
 STAGES = ('render', 'vae', 'encode', 'judge', 'image', 'motion')
 
 # %% ../nbs/20_train_world_model.ipynb #cbc1413f
+def parse_recipe(parser: argparse.ArgumentParser, kind: type, argv: list[str] | None) -> tuple:
+    "Arguments and a recipe of this kind; every field of it is an option, and the folder `--out` is made."
+    parser.add_argument('--out', type=Path, required=True, help='folder for weights, checkpoints and curves')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='rendering processes')
+    for name, default in asdict(kind()).items():
+        parser.add_argument('--' + name.replace('_', '-'), type=type(default), default=default)
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    return args, kind(**{name: getattr(args, name) for name in asdict(kind())})
+
+# %% ../nbs/20_train_world_model.ipynb #f4571038
 def main(argv: list[str] | None = None) -> None:
     "Run one stage: `python -m videodirector.train STAGE`, or with torchrun on several GPUs; see `--help`."
     parser = argparse.ArgumentParser(prog='python -m videodirector.train', description='Train the embedded world model, stage by stage.')
     parser.add_argument('stage', choices=STAGES)
-    parser.add_argument('--out', type=Path, required=True, help='folder for weights, checkpoints and curves')
     parser.add_argument('--data', type=Path, required=True, help='folder for rendered clips and latents (about 20 GB)')
     parser.add_argument('--photos', type=Path, help='folder of JPEG photographs for the VAE')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='rendering processes')
-    for name, default in asdict(Recipe()).items():
-        parser.add_argument('--' + name.replace('_', '-'), type=type(default), default=default)
-    args = parser.parse_args(argv)
-    recipe = Recipe(**{name: getattr(args, name) for name in asdict(Recipe())})
-    args.out.mkdir(parents=True, exist_ok=True)
+    args, recipe = parse_recipe(parser, Recipe, argv)
     if args.stage == 'render': render_world(recipe, args.data, args.workers)
     if args.stage == 'vae': train_vae(recipe, args.out, args.data, args.photos)
     if args.stage == 'encode': encode_world(recipe, args.out, args.data)

@@ -10,8 +10,7 @@ __all__ = ['SMALLER', 'tiny_config', 'Pair', 'render_pair', 'random_pair', 'Reci
 # %% ../nbs/21_train_world_sam2.ipynb #7ceabc9d
 import argparse
 import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from .masks import Mask, build_sam2, follow, iou, meta_config, normalise, shuffled_memory
-from .train import Stage, Worker
+from .train import Stage, Worker, parse_recipe
 from .video import atomic_path, resize
 from .world import (ACCESSORY_TABLE, FIRST_TRAINING_SEED, SUBJECT_TABLE, Scene, paint_background, paint_box,
                                  paint_figure, path_of, pixel_places, random_scene)
@@ -329,13 +328,7 @@ def measure(
 def main(argv: list[str] | None = None) -> None:
     "Train the tiny SAM 2: `python -m videodirector.train_masks --out FOLDER`."
     parser = argparse.ArgumentParser(prog='python -m videodirector.train_masks', description='Train the tiny SAM 2.')
-    parser.add_argument('--out', type=Path, required=True, help='folder for weights, checkpoints and curves')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='rendering processes')
-    for name, default in asdict(Recipe()).items():
-        parser.add_argument('--' + name.replace('_', '-'), type=type(default), default=default)
-    args = parser.parse_args(argv)
-    recipe = Recipe(**{name: getattr(args, name) for name in asdict(Recipe())})
-    args.out.mkdir(parents=True, exist_ok=True)
+    args, recipe = parse_recipe(parser, Recipe, argv)
     save_tiny(train_sam2(recipe, args.out, args.workers), args.out / 'sam2')
 
 # %% ../nbs/21_train_world_sam2.ipynb #a2ba4572
