@@ -129,14 +129,14 @@ def random_pair(
 class Recipe:
     "Everything that decides what comes out."
     seed: int = 0
-    clips: int = 4096  # rendered once, 16 frames each
-    distractor: float = 0.8  # share of clips with a second figure
+    clips: int = 6144  # rendered once, 16 frames each
+    distractor: float = 0.9  # share of clips with a second figure
     size: int = 128  # side of the frames
-    steps: int = 1730
+    steps: int = 2107
     place_steps: int = 600  # of these, before the masks: the answer to a click is a disc around it
     batch: int = 64  # clips
     lr: float = 7e-4
-    masked: float = 0.4  # share of batches prompted with a mask
+    masked: float = 0.2  # share of batches prompted with a mask
     nothing: float = 0.06  # share of clicks that hit the background, where nothing is to be found
 
 # %% ../nbs/21_train_world_sam2.ipynb #55e9408f
