@@ -10,9 +10,9 @@ from torch.testing import assert_close
 from transformers import CLIPConfig, CLIPModel
 
 from videodirector import metrics
-from videodirector.metrics import (Rating, TextVideoScore, add_answers, clip_view, halfway, judge_distance, load_lpips, mean_ranks,
-                                   metrics_of, motion_error, motion_smoothness, optical_flow, paste_source, read_answers,
-                                   ssim, warp)
+from videodirector.metrics import (Rating, TextVideoScore, add_answers, clip_view, halfway, interpolator, judge_distance,
+                                   load_lpips, mean_ranks, metrics_of, motion_error, motion_smoothness, optical_flow,
+                                   paste_source, read_answers, ssim, warp)
 from videodirector.models import Judge, world_classes
 from videodirector.video import psnr
 from videodirector.world import Scene
@@ -83,6 +83,34 @@ def test_smoothness_orders_still_gliding_and_flickering():
     flicker = (clip + .1 * torch.tensor([1., -1, 1, -1, 1])[:, None, None, None]).clamp(-1, 1)
     assert motion_smoothness(clip[:1].expand(5, -1, -1, -1)) > .9999
     assert 1 > motion_smoothness(clip) > motion_smoothness(flicker) + .02
+
+
+def later(a, b):
+    "Stands in for AMT, and is as particular about what it is given."
+    assert a.shape == b.shape and len(a) == 1 and not any(side % 16 for side in a.shape[2:]) and a.min() >= 0 and b.max() <= 1
+    return (a + 3 * b) / 4
+
+
+@pytest.mark.parametrize('size', [(64, 96), (60, 83)])
+def test_an_interpolator_gets_what_it_wants_and_fits(size):
+    clip = gliding()[..., :size[0], :size[1]]
+    assert_close(interpolator(later)(clip[0], clip[2]), (clip[0] + 3 * clip[2]) / 4, rtol=0, atol=1e-5)
+
+
+def test_frames_are_widened_by_their_edges():
+    clip, seen = gliding()[..., :60, :83], []
+    interpolator(lambda a, b: seen.append(a) or a)(clip[0], clip[2])
+    wide = seen[0][0] * 2 - 1
+    assert wide.shape == (3, 64, 96)
+    assert_close(wide[:, 2:62, 6:89], clip[0])
+    assert_close(wide[:, 2:62, :6], clip[0][..., :1].expand(-1, -1, 6))
+
+
+def test_smoothness_is_called_by_its_interpolator():
+    clip, region = gliding(), torch.zeros(5, 64, 96, dtype=torch.bool)
+    found = metrics_of(clip, clip, region, amt=interpolator(later))
+    assert found['MS (DIS)'] == motion_smoothness(clip)
+    assert found['MS (AMT)'] == motion_smoothness(clip, interpolator(later)) != found['MS (DIS)']
 
 
 def test_motion_error_is_the_difference_of_speeds():
@@ -179,7 +207,7 @@ def test_perfect_edit_has_perfect_numbers(judge, score):
     wanted = judge.read(truth.video)
     region = (source.video != truth.video).any(1)  # the soft outline, a pixel beyond the masks, included
     found = metrics_of(truth.video, source.video, region, 'a tiger', score, judge, lambda a, b: (a - b).abs().max().item(), truth, wanted)
-    assert list(found) == ['motion_smoothness', 'tiny', 'masked_psnr', 'masked_lpips', 'masked_judge_distance', 'judge_right',
+    assert list(found) == ['MS (DIS)', 'tiny', 'masked_psnr', 'masked_lpips', 'masked_judge_distance', 'judge_right',
                            'truth_psnr', 'truth_ssim', 'motion_error']
     assert found['masked_psnr'] == found['truth_psnr'] == float('inf') and found['truth_ssim'] == pytest.approx(1, abs=1e-3)
     assert found['masked_lpips'] == found['masked_judge_distance'] == found['motion_error'] == 0 and found['judge_right'] == 1
@@ -197,7 +225,7 @@ def test_masked_numbers_do_not_see_the_region(judge):
 
 def test_nothing_is_masked_where_all_was_free(judge):
     found = metrics_of(gliding(), gliding(seed=1), torch.ones(5, 64, 96, dtype=torch.bool), judge=judge)
-    assert list(found) == ['motion_smoothness']
+    assert list(found) == ['MS (DIS)']
 
 
 @pytest.mark.parametrize('call, message', [

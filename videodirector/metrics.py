@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLIP_MEAN', 'CLIP_STD', 'RATING_COLUMNS', 'check_pair', 'ssim', 'optical_flow', 'warp', 'halfway',
-           'motion_smoothness', 'paste_source', 'load_lpips', 'judge_distance', 'clip_view', 'TextVideoScore',
-           'motion_error', 'metrics_of', 'read_answers', 'add_answers', 'mean_ranks', 'Rating']
+           'motion_smoothness', 'interpolator', 'paste_source', 'load_lpips', 'judge_distance', 'clip_view',
+           'TextVideoScore', 'motion_error', 'metrics_of', 'read_answers', 'add_answers', 'mean_ranks', 'Rating']
 
 # %% ../nbs/10_metrics.ipynb #571d78b7
 import csv
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .models import Judge
+from .models import Judge, weights_folder
 from .video import gif_bytes, psnr
 from .world import Render
 
@@ -91,6 +91,20 @@ def motion_smoothness(
     video = video.detach().float()
     errors = [(interpolate(video[i - 1], video[i + 1]) - video[i]).abs().mean() for i in range(1, len(video) - 1, 2)]
     return 1 - torch.stack(errors).mean().item() / 2
+
+# %% ../nbs/10_metrics.ipynb #e8379509
+def interpolator(
+    network,  # function of two frames [1,3,H',W'] in [0,1], sides multiples of 16, that returns the one between, such as AMT
+):  # function of two frames [3,H,W] in [-1,1] that returns the one between, as `motion_smoothness` takes it
+    "An interpolation network, with the frames brought to its range and widened to its sizes as VBench does it."
+    @torch.no_grad()
+    def between(first: Tensor, second: Tensor) -> Tensor:
+        height, width = first.shape[1:]
+        left, top = -width % 16 // 2, -height % 16 // 2
+        edges = (left, -width % 16 - left, top, -height % 16 - top)
+        pair = [F.pad((x.float().clamp(-1, 1)[None] + 1) / 2, edges, mode='replicate') for x in (first, second)]
+        return network(*pair)[0, :, top:top + height, left:left + width] * 2 - 1
+    return between
 
 # %% ../nbs/10_metrics.ipynb #bdeb46ed
 def paste_source(
@@ -173,20 +187,21 @@ class TextVideoScore:
     @classmethod
     def load(
         cls,
-        model: str,  # hub id or folder of a CLIP model, e.g. 'yuvalkirstain/PickScore_v1'
-        tokenizer: str | None = None,  # hub id or folder; None: the model's own
+        model: str | Path | None = None,  # hub id or folder of a CLIP model, e.g. 'yuvalkirstain/PickScore_v1'; None: the shipped one
+        tokenizer: str | Path | None = None,  # hub id or folder; None: the model's own
         device: str = 'cpu',
     ) -> 'TextVideoScore':
-        "PickScore, or any other CLIP model in safetensors, called by the end of its id. `ValueError` if it cannot be had."
+        "The shipped WorldCLIP, or any CLIP model in safetensors, called by the end of its id. `ValueError` if it cannot be had."
         from transformers import CLIPModel, CLIPTokenizer
+        name, source = ('WorldCLIP', weights_folder() / 'clip') if model is None else (Path(model).name, model)
         try:
-            clip = CLIPModel.from_pretrained(model, use_safetensors=True)
-            words = CLIPTokenizer.from_pretrained(tokenizer or model)
+            clip = CLIPModel.from_pretrained(source, use_safetensors=True)
+            words = CLIPTokenizer.from_pretrained(tokenizer or source)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ValueError(f'No CLIP model could be read from {model!r} ({reason}); give a folder that holds one in '
+            raise ValueError(f'No CLIP model could be read from {str(source)!r} ({reason}); give a folder that holds one in '
                              'safetensors, or go online once to fetch it.') from error
-        return cls(Path(model).name, clip.float().to(device).eval(), words)
+        return cls(name, clip.float().to(device).eval(), words)
 
     def of_frames(
         self,
@@ -237,10 +252,12 @@ def metrics_of(
     lpips=None,  # from `load_lpips`; adds masked_lpips
     truth: Render | None = None,  # the true edit, where there is one
     wanted: dict[str, str] | None = None,  # what the judge should read: `attributes` of the target scene
+    amt=None,  # AMT, as an `interpolator`; adds MS (AMT)
 ) -> dict[str, float]:  # by the names that a table should print
     "All of this lesson's numbers that can be had for an edit; what is called masked counts only what lies outside the region."
     check_pair(edited, source, region)
-    rest, found = paste_source(edited, source, region), dict(motion_smoothness=motion_smoothness(edited))
+    rest, found = paste_source(edited, source, region), {'MS (DIS)': motion_smoothness(edited)}
+    if amt is not None: found['MS (AMT)'] = motion_smoothness(edited, amt)
     if score is not None: found[score.name] = score(edited, prompt)
     if not region.all(): found['masked_psnr'] = psnr(edited, source, ~region)
     if lpips is not None and not region.all(): found['masked_lpips'] = lpips(rest, source)
