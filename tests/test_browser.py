@@ -1,4 +1,6 @@
 "The browser that tests widgets sees what goes wrong in the page, in a cell and in a callback."
+import tempfile
+
 import pytest
 from browser import write_notebook
 
@@ -10,7 +12,8 @@ SCRIPT = "from IPython.display import Javascript\nJavascript('console.error(\"fr
 DONE = "print('all' + ' done')"
 
 
-def test_browser_sees_errors(lab, tmp_path):
+def test_browser_sees_errors(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))  # for the screenshot
     lab.open(write_notebook(tmp_path / 'good.ipynb', BUTTON, DONE))
     lab.run_all('all done')
     assert lab.errors == []
@@ -18,3 +21,4 @@ def test_browser_sees_errors(lab, tmp_path):
     lab.open(write_notebook(tmp_path / 'bad.ipynb', SCRIPT, '[][7]', DONE))
     with pytest.raises(AssertionError, match=r'\[\]\[7\]\n[^Z]*IndexError'): lab.run_all('all done')
     assert 'ZeroDivisionError' in lab.errors[0] and 'from the page' in lab.errors[1]
+    assert list(tmp_path.glob('jupyterlab-*.png'))
