@@ -1,6 +1,8 @@
 """Fixtures shared by the tests."""
 import pytest
 import torch
+from browser import browser_missing
+from browser import lab as open_lab
 from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -51,3 +53,10 @@ def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
 @pytest.fixture
 def tiny_pipe() -> AnimateDiffPipeline:
     return make_tiny_pipe()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "JupyterLab in a browser, serving `tmp_path`; put notebooks there."
+    if why := browser_missing(): pytest.skip(f'{why}, so nothing can be tried in a browser')
+    with open_lab(tmp_path) as it: yield it
