@@ -29,7 +29,7 @@ setup(
     ],
     python_requires=f">={cfg['min_python']},<3.14",
     packages=find_packages(include=['videodirector', 'videodirector.*']),
-    package_data={'videodirector': ['weights/**/*']},
+    package_data={'videodirector': ['weights/**/*', 'widgets/*.js']},
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={
