@@ -7,12 +7,12 @@ __all__ = ['CONTROLS', 'arrange', 'pair_words', 'side_of', 'Packed', 'pack', 'Pa
 
 # %% ../nbs/12_explore.ipynb #168cbf69
 import re
-from dataclasses import dataclass, field
+from base64 import b64encode
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from io import BytesIO
-from base64 import b64encode
 
 # %% ../nbs/12_explore.ipynb #2200492c
 import anywidget
