@@ -1,13 +1,18 @@
 "Views are figures whose limits are shared, whose axes are named, and which show the numbers they were given."
+import base64
+import io
+
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from videodirector.control import refine, replace_words
+from browser import write_notebook
+from PIL import Image
 from videodirector.attention import Recording, Word
-from videodirector.show import (attention_video, frame_attention, limits_of, show_alignment, show_attention, show_change,
+from videodirector.control import refine, replace_words
+from videodirector.show import (Playing, attention_video, frame_attention, limits_of, show_alignment, show_attention, show_change,
                                 show_components, show_difference, show_guidance, show_keys, show_layers, show_losses, show_maps,
                                 show_matrices, show_null, show_point, show_ribbons, show_steps, show_temporal, spread)
 
@@ -174,3 +179,25 @@ def test_attention_as_a_video():
 def test_matrices_can_be_saved(tmp_path):
     show_matrices({'m': draw(3, 4)}, 'x', 'y', list('abcd'), list('efg')).savefig(tmp_path / 'm.png')
     assert (tmp_path / 'm.png').stat().st_size > 1000
+
+
+PLAY = """import torch
+from videodirector.show import Playing
+Playing({'a': torch.rand(6, 3, 32, 33) * 2 - 1, 'b': torch.zeros(6, 3, 32, 48)}, zoom=2)"""
+
+
+def test_clips_are_saved_as_gif():
+    playing = Playing(clip())
+    data, about = playing._repr_mimebundle_()
+    assert about == {'image/png': {'width': 72}}
+    picture = Image.open(io.BytesIO(base64.b64decode(data['image/png'])))
+    assert (picture.format, picture.n_frames, picture.size) == ('GIF', 3, (8 * w, 8 * h))
+    assert 'application/vnd.jupyter.widget-view+json' in data and 'kB of H.264' in data['text/plain']
+
+
+def test_clips_play_in_a_browser(lab, tmp_path):
+    lab.open(write_notebook(tmp_path / 'play.ipynb', PLAY, "print('it' + ' plays')"))
+    lab.run_all('it plays')
+    lab.page.wait_for_function('() => document.querySelector("video")?.currentTime > 0')
+    assert lab.page.evaluate('() => { const v = document.querySelector("video"); return [v.videoWidth % 2, v.videoWidth > 80, v.loop] }') == [0, True, True]
+    assert lab.errors == []

@@ -6,9 +6,15 @@
 __all__ = ['SMALL_WORDS', 'PALETTES', 'limits_of', 'spread', 'picture_grid', 'heat', 'show_maps', 'colour_bar', 'show_attention',
            'show_steps', 'show_layers', 'show_matrices', 'show_alignment', 'frame_attention', 'show_temporal',
            'show_ribbons', 'show_null', 'show_losses', 'show_point', 'show_components', 'show_keys', 'show_difference',
-           'show_change', 'show_guidance', 'palette', 'paint', 'attention_video']
+           'show_change', 'show_guidance', 'palette', 'paint', 'attention_video', 'Playing']
 
 # %% ../nbs/11_show.ipynb #a43515f1
+from base64 import b64encode
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+# %% ../nbs/11_show.ipynb #a6ae7a59
+import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 import numpy as np
@@ -16,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from .attention import prompt_words
 from .control import mask_at
-from .video import to_bytes, to_video
+from .video import gif_bytes, side_by_side, to_bytes, to_video, write_video
 
 # %% ../nbs/11_show.ipynb #d09335ae
 def limits_of(
@@ -392,3 +398,26 @@ def attention_video(
     maps = maps.detach().float().cpu()
     limits = limits or limits_of([maps])
     return to_video(np.stack([paint(m, limits, frame) for m, frame in zip(maps.numpy(), to_bytes(video))]))
+
+# %% ../nbs/11_show.ipynb #4b478ac0
+class Playing(ipywidgets.Video):
+    "Clips that play as H.264 in a running notebook, with a small GIF for one that is only read."
+    def __init__(self,
+        videos,  # [F, 3, H, W] in [-1, 1], or title → such a clip, put side by side
+        fps: float = 8,  # frames per second
+        zoom: float = 1.5,  # size on the page, relative to the pixels
+        colours: int = 48,  # of the GIF
+    ):
+        video = side_by_side(videos) if isinstance(videos, dict) else videos.detach().float().cpu()
+        H, W = video.shape[-2:]
+        self.gif = gif_bytes(video[::2], fps / 2, colours)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "clip.mp4"
+            write_video(file, F.pad(video, (0, W % 2, 0, H % 2), value=1.), fps)  # even sides
+            super().__init__(value=file.read_bytes(), format="mp4", width=str(round(zoom * W)), loop=True, autoplay=True)
+
+    def _repr_mimebundle_(self, **kwargs):  # declared as png, see `show_videos`
+        data = super()._repr_mimebundle_(**kwargs) | {"image/png": b64encode(self.gif).decode()}
+        return data, {"image/png": {"width": int(self.width)}}
+
+    def __repr__(self): return f"Playing({len(self.value) / 1e3:.0f} kB of H.264)"
