@@ -1,12 +1,20 @@
 "Views are figures whose limits are shared, whose axes are named, and which show the numbers they were given."
+import base64
+import io
+
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
+from browser import write_notebook
+from PIL import Image
+from videodirector.attention import Recording, Word
 from videodirector.control import refine, replace_words
-from videodirector.show import (frame_attention, limits_of, show_alignment, show_attention, show_difference, show_maps,
-                                show_matrices, show_null, show_point, show_temporal, spread)
+from videodirector.show import (Playing, attention_video, frame_attention, limits_of, show_alignment, show_attention, show_change,
+                                show_components, show_difference, show_guidance, show_keys, show_layers, show_losses, show_maps,
+                                show_matrices, show_null, show_point, show_ribbons, show_steps, show_temporal, spread)
 
 F, h, w, L = 5, 4, 6, 16
 
@@ -94,6 +102,102 @@ def test_difference_and_null_text():
     assert null.axes[0].images[0].get_array().shape == (F, 7) and null.axes[0].images[0].get_array().max() == 1
 
 
+def recorded():
+    "Two sites of different size, steps 1 and 4; the second word has the values 1, 4, 10 and 40 (site × step)."
+    made = Recording()
+    made.words = {'edit_cond': [Word('a', (1,), (0,)), Word('bear', (2,), (1,))]}
+    for site, size, factor in (('fine', (h, w), 1), ('coarse', (2, 3), 10)):
+        made.kind_of[site] = 'cross'
+        for step in (1, 4):
+            made.maps[site, step, 'edit_cond'] = torch.zeros(F, *size, L)
+            made.maps[site, step, 'edit_cond'][..., 2] = step * factor
+    return made
+
+
+def test_steps_and_layers_of_a_word():
+    fig = show_steps(recorded(), ['bear'], clip(), frame=2)
+    assert titles(fig)[:2] == ['step 1', 'step 4'] and rows(fig) == ['bear\n(max 22.00)']
+    assert [axis.images[-1].get_array().max() for axis in fig.axes[:2]] == [5.5, 22.]  # both sites averaged
+    fig = show_layers(recorded(), 'bear', clip())
+    assert rows(fig) == ['fine\n(max 4.00)', 'coarse\n(max 40.00)']
+    assert [axis.images[-1].get_array().max() for axis in fig.axes[:4]] == [1., 4., 10., 40.]
+    with pytest.raises(ValueError, match="'cat' is no word"): show_steps(recorded(), ['cat'], clip())
+
+
+def test_ribbons_are_stacked_from_past_to_future():
+    maps = torch.eye(F).roll(1, 1)  # each looks at the next one, the last at the first
+    fig = show_ribbons({'next': maps, 'self': torch.eye(F)})
+    heights = [[[c.get_paths()[0].vertices[:, 1].max() for c in axis.collections][i] for i in (0, F - 1, F)] for axis in fig.axes[:2]]
+    assert heights == [[1., 1., 1.], [0., 1., 1.]]  # after F − 1 frames before, itself, and the next one
+    spans = [c.get_paths()[0].vertices for c in fig.axes[1].collections]
+    assert [v[:, 1].max() - v[:, 1].min() for v in spans].index(1.) == F - 1 and len(spans) == 2 * F - 1
+
+
+def test_components_tell_apart_what_looks_at_different_places():
+    maps = torch.zeros(F, h, w, h * w)
+    maps[:, :, :3, 0], maps[:, :, 3:, 7] = 1, 1  # the left half looks at the first position, the right one at another
+    shown = show_components(maps, clip(), frames=1).axes[1].images[0].get_array()
+    assert abs(shown[:, :3] - shown[:, 3:]).max() > .9 and np.ptp(shown[:, :3], (0, 1)).max() < .1 > np.ptp(shown[:, 3:], (0, 1)).max()
+
+
+def test_hidden_keys_are_dark():
+    mask = torch.zeros(F, 8 * h, 8 * w, dtype=torch.bool)
+    mask[0, 3, 3] = True  # a single pixel, in the first cell
+    fig = show_keys(torch.ones(F, 3, 8 * h, 8 * w), mask, [(h, w), (2, 3)], frames=2)
+    fine, coarse = (fig.axes[i].images[0].get_array()[..., 0] < 100 for i in (0, 2))
+    assert rows(fig) == ['4×6', '2×3'] and fine[:8, :8].all() and fine.sum() == 64 and coarse.sum() == 256
+    assert fig.axes[1].images[0].get_array().min() == 255  # nothing is hidden in the last frame
+    assert show_keys(torch.ones(F, 3, 8 * h, 8 * w), mask, [(h, w)], coverage=.5).axes[0].images[0].get_array().min() == 255
+
+
+def test_change_has_one_scale_for_maps_and_one_around_zero():
+    a, b = draw(F, h, w), 3 * draw(F, h, w, seed=1)
+    fig = show_change(a, b, clip(), frames=2)
+    assert rows(fig)[:4] == ['source', 'map of source', 'map of edit', 'edit − source'] and len(scales(fig)) == 1
+    difference = fig.axes[6].images[0]
+    torch.testing.assert_close(torch.as_tensor(difference.get_array().data), b[0] - a[0])
+    assert difference.get_clim()[0] == -difference.get_clim()[1]
+
+
+def test_losses_and_guidance_over_steps():
+    curves = [line.get_xydata().tolist() for line in show_losses([[3., 2.], [5., 4., 1.]]).axes[0].lines]
+    assert curves == [[[0, 3], [1, 2]], [[2, 5], [3, 4], [4, 1]]]
+    gradients = torch.zeros(3, 4, F, h, w)
+    gradients[1, :2] = torch.tensor([3., 4.])[:, None, None, None]
+    fig = show_guidance(gradients, clip(), steps=[1, 2])
+    assert rows(fig) == ['step 1\n(max 5)', 'step 2\n(max 0)']
+
+
+def test_attention_as_a_video():
+    maps = torch.zeros(F, h, w)
+    maps[1, 0, 0] = 1
+    played = attention_video(maps, torch.ones(F, 3, 8 * h, 8 * w), (0., 1.))
+    assert played.shape == (F, 3, 8 * h, 8 * w) and len(played[0].unique()) == 1  # a dimmed white frame
+    assert played[1, 0, 0, 0] > .9 and torch.equal(played[1, :, -8:], played[0, :, -8:])
+
+
 def test_matrices_can_be_saved(tmp_path):
     show_matrices({'m': draw(3, 4)}, 'x', 'y', list('abcd'), list('efg')).savefig(tmp_path / 'm.png')
     assert (tmp_path / 'm.png').stat().st_size > 1000
+
+
+PLAY = """import torch
+from videodirector.show import Playing
+Playing({'a': torch.rand(6, 3, 32, 33) * 2 - 1, 'b': torch.zeros(6, 3, 32, 48)}, zoom=2)"""
+
+
+def test_clips_are_saved_as_gif():
+    playing = Playing(clip())
+    data, about = playing._repr_mimebundle_()
+    assert about == {'image/png': {'width': 72}}
+    picture = Image.open(io.BytesIO(base64.b64decode(data['image/png'])))
+    assert (picture.format, picture.n_frames, picture.size) == ('GIF', 3, (8 * w, 8 * h))
+    assert 'application/vnd.jupyter.widget-view+json' in data and 'kB of H.264' in data['text/plain']
+
+
+def test_clips_play_in_a_browser(lab, tmp_path):
+    lab.open(write_notebook(tmp_path / 'play.ipynb', PLAY, "print('it' + ' plays')"))
+    lab.run_all('it plays')
+    lab.page.wait_for_function('() => document.querySelector("video")?.currentTime > 0')
+    assert lab.page.evaluate('() => { const v = document.querySelector("video"); return [v.videoWidth % 2, v.videoWidth > 80, v.loop] }') == [0, True, True]
+    assert lab.errors == []
