@@ -7,7 +7,7 @@ __all__ = ['ROWS', 'SWEEPS', 'COLUMNS', 'Setting', 'setting_of', 'names_of', 'me
            'slug', 'store', 'read_row', 'do_pair', 'work', 'load_all', 'run_pairs', 'read_figures', 'interval',
            'summary', 'table', 'contact_sheet', 'run', 'parser', 'main']
 
-# %% ../nbs/13_ablations.ipynb #da8696da
+# %% ../nbs/13_ablations.ipynb #eb8487a5
 import argparse
 import json
 import queue
@@ -15,11 +15,10 @@ import re
 import sys
 from collections.abc import Iterator
 from itertools import groupby
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from random import Random
 
-# %% ../nbs/13_ablations.ipynb #379cb2a6
+# %% ../nbs/13_ablations.ipynb #a1afc26c
 import numpy as np
 import torch
 import torch.multiprocessing as mp
@@ -33,7 +32,7 @@ from .masks import segment
 from .metrics import TextVideoScore, metrics_of, motion_smoothness
 from .models import decode_latents, default_device
 from .train_masks import middle
-from .video import atomic_path, psnr, to_bytes
+from .video import atomic_path, psnr, show_videos, to_bytes
 from .world import Scene
 
 # %% ../nbs/13_ablations.ipynb #bbd3931b
@@ -248,12 +247,12 @@ COLUMNS = {  # name in a table → (figure, digits, 1: more is better, −1: les
 def read_figures(
     out: Path,  # folder that `run_pairs` filled
     names: list[str],  # settings
-) -> dict[str, dict[tuple, dict]]:  # name → (kind, seed) → figures
+) -> dict[str, dict[str, dict]]:  # name → "kind seed" of the pair → figures
     "All figures of these settings that are stored."
     found = {name: {} for name in names}
     for folder in sorted(f for f in Path(out).iterdir() if f.is_dir()):
         for name in names:
-            if row := read_row(folder, name): found[name][row['kind'], row['seed']] = row['figures']
+            if row := read_row(folder, name): found[name][f'{row["kind"]} {row["seed"]}'] = row['figures']
     return found
 
 
@@ -302,7 +301,7 @@ def contact_sheet(
     strips = [[np.asarray(Image.open(path)) for path in row] for row in paths if all(path.exists() for path in row)]
     return Image.fromarray(np.concatenate([np.concatenate(row, 1) for row in strips]))
 
-# %% ../nbs/13_ablations.ipynb #0d240fa7
+# %% ../nbs/13_ablations.ipynb #b14acf47
 def run(
     args: argparse.Namespace,  # from `parser`
 ) -> dict:
@@ -314,10 +313,10 @@ def run(
     args.out.mkdir(parents=True, exist_ok=True)
     pairs = edit_pairs(args.pairs)
     run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet)
-    means = summary(read_figures(args.out, names))
-    report = dict(pairs=len(pairs), settings={name: asdict(setting_of(name)) for name in names}, machine=machine(torch.device(args.device or default_device())),
-                  means=rounded(means, 6))
-    for name, text in {'report.json': json.dumps(report, indent=1), 'table.md': table(means)}.items():
+    figures = read_figures(args.out, names)
+    report = dict(pairs=len(pairs), settings={name: asdict(setting_of(name)) for name in names},
+                  machine=machine(torch.device(args.device or default_device())), figures=figures)
+    for name, text in {'report.json': json.dumps(report, indent=1), 'table.md': table(summary(figures))}.items():
         with atomic_path(args.out / name) as part: part.write_text(text + '\n', encoding='utf-8')
     with atomic_path(args.out / 'sheet.png') as part: contact_sheet(args.out, names, range(len(pairs))).save(part, 'PNG')
     return report

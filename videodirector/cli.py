@@ -504,6 +504,7 @@ def parser() -> argparse.ArgumentParser:
 
     for name, what in (('model', 'the embedded model'), ('edits', 'edits made with it')):
         commands.add_parser(f'evaluate-{name}', help=f'measure {what}, see evaluate-{name} --help', add_help=False)
+    commands.add_parser('benchmark', help='edits with parts of the method switched off, see benchmark --help', add_help=False)
     return top
 
 def main(
@@ -514,6 +515,9 @@ def main(
     if argv[:1] in (['evaluate-model'], ['evaluate-edits']):  # have options of their own
         from videodirector.evaluate import main as evaluate
         return evaluate([*(['--edits', '20'] if argv[0] == 'evaluate-edits' else []), *argv[1:]])
+    if argv[:1] == ['benchmark']:
+        from videodirector.benchmark import main as benchmark
+        return benchmark(argv[1:])
     args = parser().parse_args(argv)
     args.started = started
     if getattr(args, 'weights', None): args.weights = dict(args.weights)
