@@ -7,7 +7,7 @@ from diffusers import UNetMotionModel
 from torch import nn
 
 from videodirector.train import (ROLES, Captions, MotionLoss, Recipe, Stage, Worker, blemish, build_motion_adapter, build_text_encoder,
-                                 build_tokenizer, build_unet, build_vae, caption_tokens, cosine, draw_scene, load_shards,
+                                 build_tokenizer, build_unet, build_vae, caption_tokens, cosine, draw_scene, load_shards, tokenizer_of,
                                  photo_crops, render_clip, token_attention_loss)
 from videodirector.world import FIRST_TRAINING_SEED, VOCABULARY, random_scene
 
@@ -155,3 +155,9 @@ def test_photo_crops_and_blemishes():
 def test_missing_data_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match='run the stage before'):
         load_shards(tmp_path, 'clips', Worker(0, 1, torch.device('cpu')), ('frames',), Recipe().clips)
+
+
+def test_a_model_keeps_its_tokenizer(tokenizer, tmp_path):
+    assert tokenizer_of(tmp_path).get_vocab() == tokenizer.get_vocab() == build_tokenizer(VOCABULARY).get_vocab()
+    build_tokenizer(['sun', 'moon']).save_pretrained(tmp_path / 'world' / 'tokenizer')
+    assert tokenizer_of(tmp_path).tokenize('sun') == ['sun</w>'] and len(tokenizer_of(tmp_path).tokenize('bear')) > 1
