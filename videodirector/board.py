@@ -179,11 +179,11 @@ class Runs:
         return s.clip, s.null_text, s.guidance_scale, s.stdg
 
     def work(self, s: Settings) -> dict[str, float]:
-        "What a run has to do: part → passes through the UNet, roughly (a way back counts two)."
+        "What a run has to do: part → passes through the UNet, there or back, roughly."
         if s in self.made: return {}
-        tuning = (2 + 4 * bool(s.stdg) + 3 * self.inner_steps * (s.null_text != 'none')) * self.steps
+        tuning = (2 + 3 * bool(s.stdg) + 2 * self.inner_steps * (s.null_text != 'none')) * self.steps
         first = {} if self.key(s) in self.inversions else {'inversion': self.steps, 'null text': tuning}
-        return first | {'edit': 3.5 * self.steps, 'measuring': 5.}
+        return first | {'edit': 3.2 * self.steps, 'measuring': 10.}
 
     def check(self, s: Settings) -> Clip:
         "Raise a one-sentence `ValueError` for settings that cannot run; else their clip."
@@ -545,6 +545,7 @@ class Board:
 
     def attempt(self) -> None:
         "`run`, with a sentence instead of an error; `error` keeps the last one."
+        time.sleep(.2)  # a click on the button can overtake the change of the control that it took the focus from
         try: self.run()
         except Cancelled: self.message.value = 'Cancelled.'
         except Exception as error:
@@ -559,8 +560,8 @@ class Board:
         if settings in self.runs.made: self.show(self.runs.made[settings])
         elif not self.lock.locked():
             work = self.runs.work(settings)
-            time = f', about {max(1, round(self.pace * sum(work.values())))} s' if self.pace else ''
-            self.message.value = f'Not run yet: takes {"a new inversion and " * ("inversion" in work)}an edit{time}.'
+            seconds = f', about {max(1, round(self.pace * sum(work.values())))} s' if self.pace else ''
+            self.message.value = f'Not run yet: takes {"a new inversion and " * ("inversion" in work)}an edit{seconds}.'
 
     def show(self, run: Run) -> None:
         "A run in full size."
@@ -582,9 +583,10 @@ class Board:
 
     def draw(self) -> None:
         "Titles and maps of all cards, for both depend on the others."
-        _, limit = limits_of([card.run.difference for card in self.cards.values()])
-        for card in self.cards.values(): card.draw(self.reference, limit)
-        self.gallery.children = [card.box for card in reversed(self.cards.values())]
+        cards = [*self.cards.values()]
+        _, limit = limits_of([card.run.difference for card in cards])
+        for card in cards: card.draw(self.reference, limit)
+        self.gallery.children = [card.box for card in reversed(cards)]
 
     def pin(self, card: Card) -> None:
         "Take a card in or out of the comparison, which holds two: the one that was pinned first leaves."
