@@ -113,13 +113,13 @@ def test_bad_clips_and_settings_are_refused_at_once(tiny_pipe):
 def test_one_clip_needs_no_name_and_a_mask_may_be_a_mask(tiny_pipe):
     runs = Runs(tiny_pipe, Clip(video(), SOURCE, Mask(box())), steps=2, inner_steps=0)
     assert torch.equal(runs.clips['clip'].mask, box())
-    assert runs.run(START).metrics.keys() == {'motion_smoothness', 'masked_psnr'}
+    assert runs.run(START).metrics.keys() == {'MS (DIS)', 'masked_psnr'}
 
 
 def test_without_a_mask_there_is_no_guidance_and_no_outside(tiny_pipe):
     board = Board(Runs(tiny_pipe, Clip(video(), SOURCE), steps=2, inner_steps=0), TARGET)
     assert board.start.stdg is None and all(board.controls.dials[name].switch.disabled for name in TERMS)
-    assert board.run().metrics.keys() == {'motion_smoothness'}
+    assert board.run().metrics.keys() == {'MS (DIS)'}
     with pytest.raises(ValueError, match='needs a mask'): board.runs.run(replace(START))
 
 
@@ -163,8 +163,8 @@ def test_every_setting_can_be_told():
 
 
 def test_numbers_have_units_and_order():
-    rows = number_rows({'motion_smoothness': .9712, 'pickscore': 21.3, 'masked_psnr': 28.123})
-    assert list(rows.items()) == [('PSNR outside ↑', '28.1 dB'), ('smoothness ↑', '0.971'), ('pickscore', '21.3')]
+    rows = number_rows({'MS (DIS)': .9712, 'pickscore': 21.3, 'masked_psnr': 28.123})
+    assert list(rows.items()) == [('PSNR outside ↑', '28.1 dB'), ('MS (DIS) ↑', '0.971'), ('pickscore', '21.3')]
 
 
 def test_one_scale_of_colours():

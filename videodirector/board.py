@@ -273,7 +273,7 @@ def tint(
 METRICS = dict(  # name in `metrics_of` → label, unit, which way is better
     masked_psnr=('PSNR outside', ' dB', '↑'), masked_lpips=('LPIPS outside', '', '↓'), masked_judge_distance=('distance outside', '', '↓'),
     truth_psnr=('PSNR to truth', ' dB', '↑'), truth_ssim=('SSIM to truth', '', '↑'), judge_right=('attributes right', '', '↑'),
-    motion_error=('motion error', ' px', '↓'), motion_smoothness=('smoothness', '', '↑'))
+    motion_error=('motion error', ' px', '↓')) | {'MS (DIS)': ('MS (DIS)', '', '↑'), 'MS (AMT)': ('MS (AMT)', '', '↑')}
 
 def number_rows(
     metrics: dict[str, float],
