@@ -42,6 +42,41 @@ def edited(pipe, inversion, prompt=TARGET, **settings): return edit(pipe, invers
 def inversion(): return inverted(make_tiny_pipe(), mask=box())  # of a pipe equal to `tiny_pipe`; no test changes it
 
 
+# following a run step by step
+
+def test_a_run_tells_of_every_step_and_is_the_same_for_it(tiny_pipe, inversion):
+    told = []
+    followed = inverted(tiny_pipe, mask=box(), on_step=lambda *step: told.append(step))
+    edit_followed = edited(tiny_pipe, followed, on_step=lambda *step: told.append(step))
+    assert told == [(part, i, STEPS) for part in ('inversion', 'null text', 'edit') for i in range(STEPS)]
+    assert torch.equal(followed.pivots, inversion.pivots)
+    assert torch.equal(followed.null.embeddings, inversion.null.embeddings)
+    assert torch.equal(edit_followed.video, edited(tiny_pipe, inversion).video)
+
+
+class Stop(Exception): pass
+
+
+@pytest.mark.parametrize('part', ['inversion', 'null text', 'edit'])
+def test_a_run_can_be_stopped_before_any_step(tiny_pipe, inversion, monkeypatch, part):
+    calls = []
+    def on_step(now, i, total):
+        if (now, i) == (part, 2):
+            calls.clear()
+            raise Stop
+    for name in ('encode_video', 'decode_latents'):
+        work = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, work=work, name=name: calls.append(name) or work(*args))
+    tiny_pipe.unet.register_forward_hook(lambda *args: calls.append('unet'))
+    flags, processors = [p.requires_grad for p in tiny_pipe.unet.parameters()], dict(tiny_pipe.unet.attn_processors)
+    with pytest.raises(Stop):
+        if part == 'edit': edited(tiny_pipe, inversion, on_step=on_step)
+        else: inverted(tiny_pipe, mask=box(), on_step=on_step)
+    assert calls == []
+    assert flags == [p.requires_grad for p in tiny_pipe.unet.parameters()]
+    assert processors == tiny_pipe.unet.attn_processors
+
+
 # what outlives the process
 
 def climb_slowly(folder):

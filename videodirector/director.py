@@ -179,6 +179,7 @@ def invert(
     progress: bool = True,  # show progress bars?
     stdg: STDG | None = None,  # weights of spatio-temporal decoupled guidance (needs a mask); None: without
     keep: str | Path | None = None,  # folder that keeps every step, and goes on from those that are there
+    on_step=None,  # function (part, i, total), called before each step; what it raises ends the run
 ) -> Inversion:
     """Make a clip editable: encode it, climb to its noise, tune the null text that leads back (VideoDirector, CVPR 2025).
 
@@ -197,9 +198,9 @@ def invert(
                         tolerance=tolerance, stdg=stdg and asdict(stdg))
         unet = torch.cat([p.detach().flatten()[::997].float().cpu() for p in pipe.unet.parameters()])  # enough to know it by
         kept = Kept(keep, clip=z0, prompt=text, settings=settings, mask='none' if mask is None else mask, model=unet)
-    pivots, climbed = invert_ddim(pipe, z0, text, schedule, progress, kept), time.perf_counter()
+    pivots, climbed = invert_ddim(pipe, z0, text, schedule, progress, kept, on_step), time.perf_counter()
     guide = Guide(pipe, stdg, pivots, schedule, text, mask, kept) if stdg else None
-    null = optimise_null(pipe, pivots, text, schedule, negative_prompt, shared, inner_steps, lr, tolerance, progress, guide, kept)
+    null = optimise_null(pipe, pivots, text, schedule, negative_prompt, shared, inner_steps, lr, tolerance, progress, guide, kept, on_step)
     seconds = dict(invert=climbed - started, null_text=time.perf_counter() - climbed)
     return Inversion(pivots, null, schedule, prompt, negative_prompt, mask, seconds, guidance=guide and guide.guidance())
 
@@ -258,6 +259,7 @@ def edit(
     region: str = 'foreground',  # what the mask marks as free to change: the "foreground" or the "background"
     record=None,  # a `Recording` to fill with attention maps
     progress: bool = True,  # show a progress bar?
+    on_step=None,  # function (part, i, total), called before each step; what it raises ends the run
     recompute_guidance: bool = False,  # ask STDG anew on the way, instead of repeating what it said in the inversion?
 ) -> Edit:
     """Edit a clip by its prompt (VideoDirector, CVPR 2025): cross-attention control, SA-I and then SA-II along the inversion's path.
@@ -275,6 +277,7 @@ def edit(
     if record is not None: record.name_words(pipe.tokenizer, edit_cond=prompt, source_cond=inversion.prompt)
     push = pushes(pipe, inversion, recompute_guidance)
     for i, t in enumerate(tqdm(schedule.timesteps, desc='edit', disable=not progress)):
+        if on_step: on_step('edit', i, len(schedule))
         slots, extra = slots_at(edits, i), push(i, z)
         with attend(pipe.unet, edits, record) as at:
             at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))

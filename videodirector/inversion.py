@@ -131,11 +131,13 @@ def invert_ddim(
     schedule: Schedule,
     progress: bool = True,  # show a progress bar?
     keep=compute,  # or a `Kept`: steps that are on disk already are read
+    on_step=None,  # function (part, i, total), called before each step; what it raises ends the run
 ) -> torch.Tensor:  # pivots [S+1,4,F,h,w], float32: pivots[0] is the clip, pivots[S] the noise
     "Climb from a clip to its noise, conditional only, keeping every latent on the way (VideoDirector, CVPR 2025)."
     z = z0.float()
     pivots = [z]
     for i in tqdm(range(len(schedule) - 1, -1, -1), desc='inversion', disable=not progress):
+        if on_step: on_step('inversion', len(pivots) - 1, len(schedule))
         t, here = schedule.timesteps[i], z
         made = keep(f'pivot-{len(pivots):03d}', lambda: dict(z=check_finite(
             schedule.invert_step(predict_noise(pipe, here, t, text), here, i), f'The latent at inversion step t = {t}')))

@@ -84,6 +84,7 @@ def optimise_null(
     progress: bool = True,  # show a progress bar?
     guide=None,  # (step, latent) → predicted noise there, and what to add to where the step ends; None: nothing
     keep=compute,  # or a `Kept`: steps that are on disk already are read
+    on_step=None,  # function (part, i, total), called before each step; what it raises ends the run
 ) -> NullText:
     """Tune one unconditional embedding per step and frame so that guided sampling returns to the clip.
 
@@ -110,6 +111,7 @@ def optimise_null(
 
     with frozen(pipe.unet), tqdm(schedule.timesteps, desc='null text', disable=not progress) as bar:
         for i, _ in enumerate(bar):
+            if on_step: on_step('null text', i, len(schedule))
             made = keep(f'null-{i:03d}', partial(one_step, i, z, phi, guide and guide(i, z)))
             z, phi, curve = made['z'].to(z), made['phi'].to(phi), made['losses'].tolist()
             found.append(phi); losses.append(curve)
