@@ -94,12 +94,11 @@ def save_notebook(nb, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def kernel_env(threads: int | None = None) -> dict[str, str]:
-    "The kernel's environment: this checkout first on the path, matplotlib inline, an optional thread limit."
+def kernel_env() -> dict[str, str]:
+    "The kernel's environment: this checkout first on the path, matplotlib inline."
     env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'}
     env['PYTHONPATH'] = os.pathsep.join(filter(None, [str(ROOT), env.get('PYTHONPATH')]))
     env['TOKENIZERS_PARALLELISM'] = 'false'
-    if threads: env['OMP_NUM_THREADS'] = str(threads)
     return env
 
 
@@ -107,14 +106,13 @@ def execute_lesson(
     path: str | Path,  # the notebook
     save: bool = False,  # write the fresh outputs into it?
     timeout: int = 600,  # seconds that one cell may take
-    threads: int | None = None,  # CPU threads of the kernel; None leaves that to torch
 ):
     "Run a lesson top to bottom in its own kernel, in nbs/; returns the notebook, raises `CellExecutionError`."
     path = Path(path).resolve()
     nb = nbformat.read(path, as_version=4)
     client = LessonClient(nb, timeout=timeout, kernel_name='python3', record_timing=False,
                           resources={'metadata': {'path': str(path.parent)}})
-    client.execute(env=kernel_env(threads))
+    client.execute(env=kernel_env())
     strip(nb)
     if save: save_notebook(nb, path)
     return nb

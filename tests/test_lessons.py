@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -27,22 +26,8 @@ def has_picture(output) -> bool:
     return any(kind.startswith('image/') for kind in data) or 'data:image/' in ''.join(data.get('text/html', ''))
 
 
-@pytest.fixture(scope='module')
-def running(request):
-    "Every selected lesson, started in the background on its share of the cores; path → future."
-    paths = [item.callspec.params['path'] for item in request.session.items
-             if getattr(item, 'originalname', '') == 'test_lesson_runs']
-    cores = os.cpu_count() or 1
-    workers = min(cores, 4)
-    with ThreadPoolExecutor(workers) as pool:
-        futures = {path: pool.submit(execute_lesson, path, threads=max(1, cores // workers)) for path in paths}
-        yield futures
-        for future in futures.values(): future.cancel()
-
-
 @each_notebook
-def test_lesson_runs(path, running):
-    running[path].result()
+def test_lesson_runs(path): execute_lesson(path)
 
 
 @each_notebook
