@@ -116,7 +116,7 @@ def test_every_option_changes_the_edit(run, tmp_path):
         return run(**dict(frames=2, size='16x16') | options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
     plain = edited()
     assert torch.equal(plain, edited()), 'two runs of the same command differ'
-    for option in (dict(tau_c=0), dict(tau_s=1), dict(weight='tiger=3'), dict(guidance_scale=9), dict(steps=3),
+    for option in (dict(tau_c=0), dict(tau_s=1), dict(weight='tiger=3'), dict(tau_word='walking=0'), dict(guidance_scale=9), dict(steps=3),
                    dict(cfg='videodirector'), dict(negative_prompt='a red hat')):
         assert not torch.equal(plain, edited(**option)), option
 
@@ -206,6 +206,7 @@ REFUSALS = {
     'output folder is a file': (lambda p: dict(out=broken(p, 'file')), 'cannot be written to'),
     'one step': (lambda p: dict(steps=1), 'steps is 1'),
     'weight of a word that is not there': (lambda p: dict(weight='fox=2'), 'fox'),
+    'share of a word that is not there': (lambda p: dict(tau_word='fox=.2'), 'fox'),
     'share out of range': (lambda p: dict(tau_s=2), '2'),
 }
 
@@ -236,7 +237,8 @@ def test_debug_shows_the_traceback(run, tmp_path):
 
 @pytest.mark.parametrize('words', [[], ['edit'], ['edit', 'x.mp4'], ['dance'], ['demo', '--seed', 'x'],
                                    ['edit', 'x.mp4', '--target', 'a', '--size', '12'],
-                                   ['edit', 'x.mp4', '--target', 'a', '--weight', 'tiger']])
+                                   ['edit', 'x.mp4', '--target', 'a', '--weight', 'tiger'],
+                                   ['edit', 'x.mp4', '--target', 'a', '--tau-word', 'tiger=much']])
 def test_wrong_usage_exits_with_2(words, capsys):
     with pytest.raises(SystemExit) as exit: main(words)
     assert exit.value.code == 2 and 'Traceback' not in capsys.readouterr().err

@@ -7,7 +7,7 @@ from conftest import make_tiny_pipe
 from torch.testing import assert_close
 
 from videodirector import director as module
-from videodirector.attention import Recording
+from videodirector.attention import Recording, find_words
 from videodirector import video as video_module
 from videodirector.control import SLOTS, slots_at
 from videodirector.director import Edit, Inversion, edit, invert, plan_edits, reconstruct, write_tensors
@@ -138,16 +138,27 @@ def test_controls_switched_off_are_plain_sampling(tiny_pipe, inversion):
     assert torch.equal(edited(tiny_pipe, inversion, **OFF).latents, plain)
 
 
-@pytest.mark.parametrize('neutral', [dict(weights={}), dict(weights={'tiger': 1.}), dict(align='refine'), dict(region='foreground')])
+@pytest.mark.parametrize('neutral', [dict(weights={}), dict(weights={'tiger': 1.}), dict(tau_words={'brown': .7}), dict(align='refine'), dict(region='foreground')])
 def test_neutral_values_change_nothing(tiny_pipe, inversion, neutral):
     assert torch.equal(edited(tiny_pipe, inversion, **neutral).latents, edited(tiny_pipe, inversion).latents)
 
 
-@pytest.mark.parametrize('strong', [dict(tau_c=0.), dict(tau_s=1.), dict(mutual=False), dict(weights={'tiger': 8}),
+@pytest.mark.parametrize('strong', [dict(tau_c=0.), dict(tau_s=1.), dict(mutual=False), dict(weights={'tiger': 8}), dict(tau_words={'brown': 0.}),
                                     dict(region='background'), dict(align='replace')])
 def test_strong_values_change_the_edit(tiny_pipe, inversion, strong):
     base = edited(tiny_pipe, inversion)
     assert (edited(tiny_pipe, inversion, **strong).latents - base.latents).abs().max() > 1e-6
+
+
+def test_single_words_have_windows_of_their_own(tiny_pipe, inversion):
+    words = {'brown': .2, 'on grass': (.5, 1.), 'tiger': 0.}
+    cross = plan_edits(tiny_pipe, inversion, TARGET, tau_c=.5, tau_words=words)[0]
+    rows = {word: cross.schedule[:STEPS, list(find_words(tiny_pipe.tokenizer, TARGET, word))] for word in ('a', 'walking', *words)}
+    steps = {word: alpha.any(1).nonzero().flatten().tolist() for word, alpha in rows.items()}
+    assert steps == {'a': [0, 1, 2], 'walking': [0, 1, 2], 'brown': [0], 'on grass': [3, 4], 'tiger': []}
+    only = plan_edits(tiny_pipe, inversion, TARGET, **{**OFF, 'tau_words': {'brown': .5}})  # no other word has a window
+    assert [type(e).__name__ for e in only] == ['CrossControl']
+    assert only[0].schedule.any(0).nonzero().flatten().tolist() == list(find_words(tiny_pipe.tokenizer, TARGET, 'brown'))
 
 
 def test_each_control_alone_changes_the_edit(tiny_pipe, inversion):
@@ -313,7 +324,8 @@ def test_inversion_survives_its_file(tiny_pipe, tmp_path, mask, settings):
 
 
 def test_edit_survives_its_file(tiny_pipe, inversion, tmp_path):
-    result = edited(tiny_pipe, inversion, weights={'tiger': 2})
+    result = edited(tiny_pipe, inversion, weights={'tiger': 2}, tau_words={'brown': .2})
+    assert result.settings['tau_words'] == {'brown': .2}
     result.save(tmp_path / 'tiger.safetensors')
     loaded = Edit.load(tmp_path / 'tiger.safetensors')
     assert torch.equal(loaded.video, result.video) and torch.equal(loaded.latents, result.latents)
@@ -387,7 +399,8 @@ def test_bad_prompts(tiny_pipe, inversion):
 
 
 @pytest.mark.parametrize('settings, message', [
-    (dict(tau_c=1.5), '1.5'), (dict(tau_s=-.1), '-0.1'), (dict(weights={'zebra': 2}), 'zebra'), (dict(align='guess'), 'guess'),
+    (dict(tau_c=1.5), '1.5'), (dict(tau_s=-.1), '-0.1'), (dict(weights={'zebra': 2}), 'zebra'), (dict(tau_words={'zebra': .2}), 'zebra'),
+    (dict(tau_words={'brown': 1.5}), '1.5'), (dict(align='guess'), 'guess'),
     (dict(region='left'), 'left'), (dict(align='replace', prompt='a tiger'), 'equally many words')])
 def test_bad_settings(tiny_pipe, inversion, settings, message):
     with pytest.raises(ValueError, match=message): edited(tiny_pipe, inversion, **settings)

@@ -6,7 +6,7 @@
 __all__ = ['EDIT_KINDS', 'KIN', 'INVERTING', 'EDITING', 'demo_scenes', 'staging', 'fitting_size', 'reconstruction_scores',
            'record_middle', 'timed', 'direct', 'edit_scores', 'load_model', 'warn_unknown', 'run_demo', 'given',
            'finish', 'rounded', 'run_edit', 'click_in', 'click_mask_of', 'run_mask', 'mask_table', 'stored_inversion',
-           'check_size', 'check_words', 'table', 'size_of', 'weight_of', 'point_of', 'box_corners', 'parser', 'main']
+           'check_size', 'check_words', 'table', 'size_of', 'word_number', 'point_of', 'box_corners', 'parser', 'main']
 
 # %% ../nbs/14_cli.ipynb #87986d1d
 import argparse
@@ -221,7 +221,7 @@ def run_demo(
         return finish(args, report, seconds, folder)
 
 INVERTING = ('steps', 'guidance_scale', 'cfg', 'negative_prompt', 'inner_steps', 'stdg', 'keep')
-EDITING = ('tau_c', 'tau_s', 'weights', 'region')
+EDITING = ('tau_c', 'tau_s', 'tau_words', 'weights', 'region')
 
 def given(
     args: argparse.Namespace,
@@ -272,7 +272,7 @@ def run_edit(
         if stored: size = tuple(side * pipe.vae_scale_factor for side in stored.pivots.shape[3:])
         check_size(pipe, frames, size)
         check_words(pipe, args.source, 'source')
-        check_words(pipe, args.target, 'target', args.weights)
+        check_words(pipe, args.target, 'target', [*(args.weights or {}), *(args.tau_words or {})])
         if judge: warn_unknown(pipe, args.source, args.target)
         clip = read_video(args.video, frames, size)
         mask = read_mask(args.mask, frames, size, args.video) if args.mask else None
@@ -371,13 +371,13 @@ def check_words(
     pipe,  # AnimateDiffPipeline
     prompt: str,
     name: str,  # "source" or "target"
-    weights: dict[str, float] | None = None,  # words of the prompt → factor
+    words=(),  # that must be in it
 ) -> None:
-    "Raise a ValueError for a prompt that is too long, or a weighted word that isn't in it."
-    from videodirector.control import word_weights
+    "Raise a ValueError for a prompt that is too long, or a word that isn't in it."
+    from videodirector.attention import find_words
     from videodirector.director import check_prompt
     check_prompt(pipe, prompt, f'{name} prompt')
-    word_weights(pipe.tokenizer, prompt, weights)
+    for word in words: find_words(pipe.tokenizer, prompt, word)
 
 # %% ../nbs/14_cli.ipynb #0dbcd727
 def table(
@@ -404,14 +404,14 @@ def size_of(
         raise argparse.ArgumentTypeError(f'{text!r} is not a size; write HEIGHTxWIDTH, such as 128x192') from None
     return height, width
 
-def weight_of(
+def word_number(
     text: str,  # as "tiger=2"
 ) -> tuple[str, float]:
-    "Parses WORD=FACTOR."
+    "Parses WORD=NUMBER."
     word, _, factor = text.rpartition('=')
     try: return word, float(factor)
     except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a weight; write WORD=FACTOR, such as tiger=2') from None
+        raise argparse.ArgumentTypeError(f'{text!r} is no word with a number; write it such as tiger=2') from None
 
 def point_of(
     text: str,  # as "320,240" or "320,240,0"
@@ -469,8 +469,10 @@ def _edit_options(parser):
     add('--fps', type=float, default=8, help='frames per second of what is written (default 8)')
     add('--cfg', choices=('standard', 'videodirector'), help='form of classifier-free guidance')
     add('--negative-prompt', metavar='TEXT', help='where the null text starts')
-    add('--weight', dest='weights', type=weight_of, action='append', metavar='WORD=FACTOR',
+    add('--weight', dest='weights', type=word_number, action='append', metavar='WORD=FACTOR',
         help='factor on the attention to a target word; may be given several times')
+    add('--tau-word', dest='tau_words', type=word_number, action='append', metavar='WORD=SHARE',
+        help='a --tau-c of its own for a target word; may be given several times')
 
 # %% ../nbs/14_cli.ipynb #7e5ece02
 def parser() -> argparse.ArgumentParser:
@@ -520,7 +522,8 @@ def main(
         return benchmark(argv[1:])
     args = parser().parse_args(argv)
     args.started = started
-    if getattr(args, 'weights', None): args.weights = dict(args.weights)
+    for name in ('weights', 'tau_words'):
+        if getattr(args, name, None): setattr(args, name, dict(getattr(args, name)))
     try: report = args.run(args)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if args.debug: raise

@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
-from .attention import attend
+from .attention import attend, find_words
 from .control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine,
                                    replace_words, slots_at, word_weights)
 from .guidance import STDG, Guidance, Guide
@@ -215,15 +215,16 @@ def plan_edits(
     align: str = 'refine',  # "refine" (any prompts) or "replace" (as many words in both)
     mutual: bool = True,  # use SA-II?
     region: str = 'foreground',  # what the mask marks as free to change: the "foreground" or the "background"
+    tau_words: dict | None = None,  # {target word or phrase: its own τ_c, a share of the steps or a pair}
 ) -> list:  # attention edits for `attend`; empty if nothing is to be changed
     "The controls of an edit. Same prompt and neutral weights: none at all, so that the edit is the reconstruction."
     how = dict(refine=refine, replace=replace_words)
     if align not in how: raise ValueError(f'align is {align!r}; choose "refine" or "replace".')
     if region not in ('foreground', 'background'): raise ValueError(f'region is {region!r}; choose "foreground" or "background".')
     steps, length, source = len(inversion.schedule), pipe.tokenizer.model_max_length, inversion.prompt
-    layout = first_steps(steps, tau_s)
-    factors = word_weights(pipe.tokenizer, prompt, weights)
-    cross = CrossControl(how[align](pipe.tokenizer, source, prompt), cross_schedule(steps, tau_c, length), factors)
+    layout, factors = first_steps(steps, tau_s), word_weights(pipe.tokenizer, prompt, weights)
+    windows = {find_words(pipe.tokenizer, prompt, word): tau for word, tau in (tau_words or {}).items()}
+    cross = CrossControl(how[align](pipe.tokenizer, source, prompt), cross_schedule(steps, tau_c, length, windows), factors)
     if prompt.split() == source.split() and (factors == 1).all(): return []
     hidden = inversion.mask if region == 'foreground' or inversion.mask is None else ~inversion.mask
     edits = [cross] if cross.schedule[:steps].any() else []
@@ -261,6 +262,7 @@ def edit(
     progress: bool = True,  # show a progress bar?
     on_step=None,  # function (part, i, total), called before each step; what it raises ends the run
     recompute_guidance: bool = False,  # ask STDG anew on the way, instead of repeating what it said in the inversion?
+    tau_words: dict | None = None,  # {target word or phrase: its own τ_c}, such as {'walking': .3}
 ) -> Edit:
     """Edit a clip by its prompt (VideoDirector, CVPR 2025): cross-attention control, SA-I and then SA-II along the inversion's path.
 
@@ -269,7 +271,7 @@ def edit(
     if recompute_guidance and inversion.guidance is None:
         raise ValueError('The inversion was made without guidance, so there is none to recompute; invert again with stdg=STDG().')
     started, schedule, device = time.perf_counter(), inversion.schedule, pipe.unet.device
-    edits = plan_edits(pipe, inversion, prompt, tau_c, tau_s, weights, align, mutual, region)
+    edits = plan_edits(pipe, inversion, prompt, tau_c, tau_s, weights, align, mutual, region, tau_words)
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
     z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
     words = {slot: per_frame(encode_prompt(pipe, text), frames) for slot, text in
@@ -287,6 +289,7 @@ def edit(
         z = schedule.step(schedule.guide(eps[1:2], eps[0:1]), z, i) + extra
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     settings = dict(tau_c=tau_c, tau_s=tau_s, weights=weights or {}, align=align, mutual=mutual, region=region)
+    if tau_words: settings['tau_words'] = tau_words
     if inversion.guidance is not None: settings['recompute_guidance'] = recompute_guidance
     return Edit(decode_latents(pipe, z), z, prompt, inversion.prompt, settings, time.perf_counter() - started, record)
 
