@@ -10,9 +10,10 @@ from videodirector import director as module
 from videodirector.attention import Recording, find_words
 from videodirector import video as video_module
 from videodirector.control import SLOTS, slots_at
-from videodirector.director import Edit, Inversion, edit, invert, plan_edits, reconstruct, write_tensors
+from videodirector.director import Edit, Inversion, edit, invert, plan_edits, pushes, reconstruct, write_tensors
 from videodirector.guidance import STDG, Guide
 from videodirector.inversion import sample_ddim
+from videodirector.masks import Mask, ellipse, feather
 from videodirector.models import encode_prompt, predict_noise
 
 SOURCE, TARGET = 'a brown bear walking on grass', 'a brown tiger walking on grass'
@@ -259,6 +260,41 @@ def test_a_guide_remembers_what_it_said(tiny_pipe, guided):
     assert_close(push, -((1 - guided.schedule.alphas[-2]) * (1 - guided.schedule.alphas[-1]))**.5 * said.gradients)
 
 
+# masks with soft edges
+
+def soft(frames=3): return feather(Mask(box(frames)), 3)
+
+
+def test_a_hard_mask_is_its_booleans(tiny_pipe, guided, inversion):
+    asked = inverted(tiny_pipe, mask=Mask(box()), stdg=STRONG)
+    assert asked.mask.dtype == torch.bool and torch.equal(asked.mask, box()) and repr(asked) == repr(guided)
+    assert torch.equal(asked.guidance.gradients, guided.guidance.gradients)
+    assert torch.equal(edited(tiny_pipe, asked).latents, edited(tiny_pipe, guided).latents)
+    widened = ellipse(Mask(box()))
+    assert widened.hard.sum() > box().sum() and torch.equal(inverted(tiny_pipe, mask=widened, inner_steps=0).mask, widened.hard)
+
+
+def test_soft_edges_reach_guidance_and_only_it(tiny_pipe, guided):
+    asked = inverted(tiny_pipe, mask=soft(), stdg=STRONG)
+    assert torch.equal(asked.mask, soft().values) and torch.equal(asked.foreground, soft().hard)
+    z, text = asked.pivots[2:3] + .1, encode_prompt(tiny_pipe, SOURCE)
+    by_share, by_half = (Guide(tiny_pipe, STRONG, asked.pivots, asked.schedule, text, m)(3, z)[1] for m in (soft().values, box()))
+    assert torch.equal(pushes(tiny_pipe, asked, recompute=True)(3, z), by_share) and not torch.equal(by_share, by_half)
+    assert (asked.guidance.gradients - guided.guidance.gradients).abs().max() > 1e-3 * guided.guidance.gradients.abs().max()
+    for region in ('foreground', 'background'):  # SA-II hides whole pixels
+        hard, same = (edited(tiny_pipe, replace(asked, mask=m, guidance=None), region=region) for m in (soft().hard, soft().values))
+        assert torch.equal(hard.latents, same.latents)
+
+
+def test_a_soft_mask_survives_the_file(tiny_pipe, tmp_path):
+    asked = inverted(tiny_pipe, mask=soft(), stdg=STRONG)
+    asked.save(tmp_path / 'bear.safetensors')
+    loaded = Inversion.load(tmp_path / 'bear.safetensors')
+    assert loaded.mask.dtype == torch.float32 and torch.equal(loaded.mask, asked.mask)
+    assert repr(loaded) == repr(asked) and 'foreground with soft edges' in repr(asked)
+    assert torch.equal(*(edited(tiny_pipe, x, recompute_guidance=True).latents for x in (asked, loaded)))
+
+
 # slots
 
 def test_slots_are_those_the_controls_read(tiny_pipe, inversion):
@@ -384,7 +420,7 @@ def test_bad_clips(tiny_pipe, video, message):
 
 @pytest.mark.parametrize('mask, message', [
     (box(2), 'mask has 2 frames and the clip 3'), (box(3, 32, 32), 'mask is 32×32 and the clip 32×48'),
-    (box() & False, 'empty'), (box().float(), r'torch.float32 of shape \[3, 32, 48\]'), (box()[0], r'of shape \[32, 48\]')])
+    (box() & False, 'empty'), (Mask(box() * .4), 'empty'), (Mask(box(2)), 'mask has 2 frames'), (box().float(), r'torch.float32 of shape \[3, 32, 48\]'), (box()[0], r'of shape \[32, 48\]')])
 def test_bad_masks(tiny_pipe, mask, message):
     with pytest.raises(ValueError, match=message): inverted(tiny_pipe, mask=mask)
 

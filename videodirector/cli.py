@@ -155,7 +155,7 @@ def direct(
     return dict(
         source_prompt=inversion.prompt, target_prompt=target, frames=len(clip), size=list(clip.shape[2:]),
         steps=len(inversion.schedule), guidance_scale=inversion.schedule.guidance_scale, psnr=inversion.psnr,
-        edit=edit_scores(clip, result.video, inversion.mask, truth, judge), seconds=seconds)
+        edit=edit_scores(clip, result.video, inversion.foreground, truth, judge), seconds=seconds)
 
 # %% ../nbs/14_cli.ipynb #f8e99bb3
 def edit_scores(

@@ -22,6 +22,7 @@ from .control import (CrossControl, LayoutControl, MutualControl, cross_schedule
                                    replace_words, slots_at, word_weights)
 from .guidance import STDG, Guidance, Guide
 from .inversion import Kept, Schedule, check_finite, compute, invert_ddim, per_frame
+from .masks import Mask
 from .models import decode_latents, encode_prompt, encode_video, predict_noise
 from .null_text import NullText, optimise_null
 from .video import atomic_path
@@ -44,17 +45,19 @@ def check_clip(
 
 # %% ../nbs/09_director.ipynb #1a8171ef
 def check_mask(
-    mask: torch.Tensor,  # should be [F,H,W] bool, True = foreground
+    mask: torch.Tensor | Mask,  # [F,H,W]: bool, True = foreground, or a `Mask`, hard or soft
     video_shape: tuple,  # (F, 3, H, W) of the clip
-) -> None:
-    "Raise a one-sentence `ValueError` if the mask does not fit the clip."
-    frames, _, height, width = video_shape
+) -> torch.Tensor:  # [F,H,W]: bool, or float32 where the edges are soft
+    "The values of a mask, or a one-sentence `ValueError` if it does not fit the clip."
+    (frames, _, height, width), given = video_shape, mask
+    if isinstance(given, Mask): mask = given.hard
     if mask.dtype != torch.bool or mask.ndim != 3:
-        raise ValueError(f'The mask is {mask.dtype} of shape {list(mask.shape)}; give booleans [frames, height, width].')
+        raise ValueError(f'The mask is {mask.dtype} of shape {list(mask.shape)}; give booleans [frames, height, width], or a `Mask`.')
     if len(mask) != frames: raise ValueError(f'The mask has {len(mask)} frames and the clip {frames}; give one mask for each frame.')
     if mask.shape[1:] != (height, width):
         raise ValueError(f'The mask is {mask.shape[1]}×{mask.shape[2]} and the clip {height}×{width}; give both in the same size.')
     if not mask.any(): raise ValueError('The mask is empty in every frame; mark the foreground, or give no mask.')
+    return given.values if isinstance(given, Mask) and given.is_soft else mask
 
 # %% ../nbs/09_director.ipynb #77089e0d
 def check_prompt(
@@ -103,7 +106,7 @@ class Inversion:
     schedule: Schedule
     prompt: str  # what the clip shows
     negative_prompt: str = ''
-    mask: torch.Tensor | None = None  # foreground [F,H,W] bool
+    mask: torch.Tensor | None = None  # foreground [F,H,W]: bool, or float32 in 0…1 where its edges are soft
     seconds: dict[str, float] = field(default_factory=dict)  # time that each part took
     psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, where somebody measured them
     guidance: Guidance | None = None  # what STDG added to each step, if it was asked
@@ -111,8 +114,14 @@ class Inversion:
     def __repr__(self):
         frames, h, w = self.pivots.shape[2:]
         mask = 'no mask' if self.mask is None else f'{self.mask.float().mean():.0%} foreground'
+        if self.mask is not None and self.mask.dtype != torch.bool: mask += ' with soft edges'
         guided = '' if self.guidance is None else f', {self.guidance}'
         return f'Inversion({self.prompt!r}, {frames} frames of {h}×{w} latents, {mask}, {self.schedule}, {self.null}{guided})'
+
+    @property
+    def foreground(self) -> torch.Tensor | None:
+        "The mask in booleans: more than half."
+        return None if self.mask is None else self.mask > .5
 
     def save(self, path: str | Path) -> None:
         "Write everything to one safetensors file, at once or not at all."
@@ -167,7 +176,7 @@ def invert(
     pipe,  # AnimateDiffPipeline
     video: torch.Tensor,  # the clip [F,3,H,W] in [-1,1]
     prompt: str,  # what it shows
-    mask: torch.Tensor | None = None,  # foreground [F,H,W] bool
+    mask: torch.Tensor | Mask | None = None,  # foreground [F,H,W]: bool, or a `Mask`, whose soft edges reach the guidance
     steps: int = 20,  # S, number of denoising steps
     guidance_scale: float = 4.0,  # w of classifier-free guidance
     cfg: str = 'standard',  # "standard": ε_u + w(ε_c − ε_u); "videodirector": ε_c + w(ε_c − ε_u)
@@ -187,7 +196,7 @@ def invert(
     check_clip(pipe, video)
     check_prompt(pipe, prompt, 'source prompt')
     if negative_prompt: check_prompt(pipe, negative_prompt, 'negative prompt')
-    if mask is not None: check_mask(mask, video.shape)
+    if mask is not None: mask = check_mask(mask, video.shape)
     if stdg and mask is None:
         raise ValueError('Guidance (stdg) tells foreground from background and there is no mask; give one, or leave stdg out.')
     schedule, started = Schedule.of(pipe, steps, guidance_scale, cfg), time.perf_counter()
@@ -226,7 +235,8 @@ def plan_edits(
     windows = {find_words(pipe.tokenizer, prompt, word): tau for word, tau in (tau_words or {}).items()}
     cross = CrossControl(how[align](pipe.tokenizer, source, prompt), cross_schedule(steps, tau_c, length, windows), factors)
     if prompt.split() == source.split() and (factors == 1).all(): return []
-    hidden = inversion.mask if region == 'foreground' or inversion.mask is None else ~inversion.mask
+    hidden = inversion.foreground
+    if region == 'background' and hidden is not None: hidden = ~hidden
     edits = [cross] if cross.schedule[:steps].any() else []
     if layout: edits.append(LayoutControl(layout))
     if mutual and layout.stop < steps: edits.append(MutualControl(range(layout.stop, steps), hidden))

@@ -41,7 +41,7 @@ class Mask:
 
     @property
     def hard(self) -> Tensor:
-        "Booleans [F, H, W], as `invert` takes them: more than half."
+        "Booleans [F, H, W]: more than half."
         return self.values > 0.5
 
     @property
