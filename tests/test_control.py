@@ -5,8 +5,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from videodirector.attention import AttentionEdit, Here, Recording, Site, attend, find_sites, probabilities
-from videodirector.control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, mask_at,
-                                   match_words, refine, replace_words, slots_at, word_weights)
+from videodirector.control import (CrossControl, LayoutControl, LocalBlend, MutualControl, blend_size, cross_schedule, first_steps,
+                                   mask_at, match_words, refine, replace_words, slots_at, word_weights)
 
 F, h, w, L = 3, 6, 10, 16
 SLOTS = ('edit_uncond', 'edit_cond', 'source_uncond', 'source_cond')
@@ -282,9 +282,56 @@ def test_default_sites_on_stable_diffusion_are_the_papers_layers():
     spatial = [here for here in spy.seen if here.site.kind == 'spatial']
     assert [here.size[0] for here in spatial] == [64, 64, 32, 32, 16, 16, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64]
     assert [i for i, here in enumerate(spatial) if LayoutControl(range(50)).active(here)] == list(range(2, 13))
+    cross, blend = [here for here in spy.seen if here.site.kind == 'cross'], LocalBlend({'edit_cond': (1,)}, range(50))
+    assert [i for i, here in enumerate(cross) if blend.active(here)] == [4, 5, 7, 8, 9]
     mutual = MutualControl(range(20, 50))
     assert [i for i, here in enumerate(spatial) if fnmatch(here.site.name, mutual.sites)] == list(range(7, 16))
     assert [site.name for site in find_sites(unet, 'spatial')] == [here.site.name for here in spatial]
+
+
+def test_blend_listens_where_a_map_is_about_16_by_16():
+    levels = {(64, 64): (16, 16), (64, 96): (16, 24), (40, 72): (10, 18), (36, 20): (18, 10), (16, 16): (16, 16), (15, 9): (15, 9), (4, 6): (4, 6)}
+    for latent, size in levels.items(): assert blend_size(*latent) == size, latent
+    blend = LocalBlend({'edit_cond': (2,)}, range(9))
+    sizes = (16, 24), (32, 48), (8, 12), (24, 16)
+    assert [blend.active(Here(0, SLOTS, F, 64, 96, Site(SPATIAL, 'cross'), size)) for size in sizes] == [True, False, False, False]
+
+
+def test_blend_is_prompt_to_prompts():
+    blend, p = LocalBlend({'source_cond': (2, 4), 'edit_cond': (3,)}, range(2, 9)), draw(2, 2, 4, F, 5, 6 * 10, L).softmax(-1)
+    for layer in p.flatten(0, 1):
+        assert blend.probs(layer, here('cross')) is layer
+    free = torch.zeros(F, 12, 20, dtype=torch.bool)
+    for slot, tokens in ((3, (2, 4)), (1, (3,))):  # every cell by hand
+        heat = p[:, :, slot, :, :, :, list(tokens)].sum(-1).mean((0, 1, 3)).view(F, 6, 10)
+        for f in range(F):
+            widest = torch.tensor([[heat[f, max(0, y - 1):y + 2, max(0, x - 1):x + 2].max() for x in range(10)] for y in range(6)])
+            free[f] |= (widest / widest.max() > .3).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert torch.equal(blend.region(12, 20), free)
+
+
+def test_blend_takes_the_rest_from_the_source():
+    blend, z, pivot = LocalBlend({'edit_cond': (3,)}, range(2, 9)), draw(1, 4, F, h, w), draw(1, 4, F, h, w, seed=1)
+    p = torch.full((4, F, 2, h * w, L), .01)
+    p[1, 0, :, 13, 3] = p[1, 1, :, 0, 3] = .5  # frame 0 looks at row 1, column 3; frame 1 at the corner
+    p[1, 2, :, :, 3] = .2  # frame 2 everywhere
+    blend.probs(p, here('cross'))
+    assert blend(z, pivot, 1) is z
+    after, free = blend(z, pivot, 2), blend.region(h, w)
+    assert free[0].nonzero().tolist() == [[y, x] for y in range(3) for x in (2, 3, 4)] and free[1].sum() == 4 and free[2].all()
+    assert torch.equal(after[:, :, free], z[:, :, free]) and torch.equal(after[:, :, ~free], pivot[:, :, ~free])
+
+
+def test_blend_of_words(tiny_pipe):
+    def of(words, **settings): return LocalBlend.of(tiny_pipe.tokenizer, 'a bear on grass', 'a zoo tiger on grass', words, 50, **settings)
+    assert of(('bear', 'tiger')).words == {'source_cond': (2,), 'edit_cond': (5,)} and of(('bear', 'tiger')).steps == range(10, 50)
+    both = of((['bear', 'grass'], 'zoo tiger'))
+    assert both.words == {'source_cond': (2, 4), 'edit_cond': (2, 3, 4, 5)} and both.reads == ('source_cond', 'edit_cond')
+    assert slots_at([of(((), 'tiger'))], 3) == SLOTS[:2] and slots_at([both], 3) == ('edit_uncond', 'edit_cond', 'source_cond')
+    for words, message in ((('bear', 'fox'), "'fox' is not in"), ('bear', 'such as'), (('bear',), 'such as'), (((), ()), 'such as')):
+        with pytest.raises(ValueError, match=message): of(words)
+    with pytest.raises(ValueError, match='threshold is 3; choose'): of(('bear', 'tiger'), threshold=3)
+    with pytest.raises(ValueError, match='no cross-attention with 16×16 positions'): of(('bear', 'tiger')).region(64, 64)
 
 
 def test_controls_in_half_precision(tiny_pipe):

@@ -177,6 +177,40 @@ def test_the_model_is_given_back(tiny_pipe, inversion, monkeypatch):
     assert dict(tiny_pipe.unet.attn_processors) == before
 
 
+# local blend
+
+def test_blend_keeps_the_rest_as_it_was(tiny_pipe, inversion, monkeypatch):
+    made = []
+    class Spied(module.LocalBlend):
+        def __init__(self, *args, **settings): super().__init__(*args, **settings); made.append(self)
+    monkeypatch.setattr(module, 'LocalBlend', Spied)
+    plain = edited(tiny_pipe, inversion)
+    assert made == []
+    blended = edited(tiny_pipe, inversion, blend=('bear', 'tiger'), blend_threshold=.9)
+    free, first = made[0].region(4, 6), inversion.pivots[:1]
+    assert 0 < free.float().mean() < 1
+    assert torch.equal(blended.latents[:, :, ~free], first[:, :, ~free]) and not torch.equal(blended.latents[:, :, free], first[:, :, free])
+    assert torch.equal(edited(tiny_pipe, inversion, blend=('bear', 'tiger'), blend_threshold=1.).latents, first)
+    everything = edited(tiny_pipe, inversion, blend=('bear', 'tiger'), blend_threshold=0.)
+    assert_close(everything.latents, plain.latents, rtol=1e-4, atol=1e-4)
+
+
+def test_blend_follows_the_pivots_from_its_first_step_on(tiny_pipe, inversion, monkeypatch):
+    seen = []
+    def spy(pipe, latents, t, text): seen.append(latents[:1].clone()); return predict_noise(pipe, latents, t, text)
+    monkeypatch.setattr(module, 'predict_noise', spy)
+    edited(tiny_pipe, inversion, blend=('bear', 'tiger'), blend_threshold=1.)  # nothing is free
+    same = [torch.equal(z[0], inversion.pivots[STEPS - i]) for i, z in enumerate(seen)]
+    assert same == [True, False, True, True, True]  # S = 5: blended after step 1 and all later ones
+
+
+def test_blend_is_written_down(tiny_pipe, inversion, tmp_path):
+    result = edited(tiny_pipe, inversion, blend=(['brown', 'bear'], 'tiger'))
+    result.save(tmp_path / 'tiger.safetensors')
+    assert result.settings['blend'] == [['brown', 'bear'], 'tiger'] and result.settings['blend_threshold'] == .3
+    assert Edit.load(tmp_path / 'tiger.safetensors').settings == result.settings and 'blend' not in edited(tiny_pipe, inversion).settings
+
+
 # guidance
 
 STRONG = STDG(.3, .7, .2, 1.1, blocks=(('up_blocks.1', 2e4, 2e3), ('up_blocks.2', 1e4, 1e3)))
@@ -340,7 +374,7 @@ def test_recording_hears_the_named_slots(tiny_pipe, inversion):
 def test_any_size_and_length(tiny_pipe, frames, height, width):
     video, mask = clip(frames, height, width), box(frames, height, width)
     inversion = inverted(tiny_pipe, video, mask, steps=3)
-    result = edited(tiny_pipe, inversion)
+    result = edited(tiny_pipe, inversion, blend=('bear', 'tiger'))
     assert result.video.shape == video.shape and torch.isfinite(result.video).all()
     assert inversion.null.embeddings.shape[:2] == (3, frames)
 
@@ -436,7 +470,8 @@ def test_bad_prompts(tiny_pipe, inversion):
 
 @pytest.mark.parametrize('settings, message', [
     (dict(tau_c=1.5), '1.5'), (dict(tau_s=-.1), '-0.1'), (dict(weights={'zebra': 2}), 'zebra'), (dict(tau_words={'zebra': .2}), 'zebra'),
-    (dict(tau_words={'brown': 1.5}), '1.5'), (dict(align='guess'), 'guess'),
+    (dict(tau_words={'brown': 1.5}), '1.5'),
+    (dict(blend=('bear', 'zebra')), 'zebra'), (dict(blend='bear'), 'such as'), (dict(blend=('bear', 'tiger'), blend_threshold=2), 'threshold is 2'), (dict(align='guess'), 'guess'),
     (dict(region='left'), 'left'), (dict(align='replace', prompt='a tiger'), 'equally many words')])
 def test_bad_settings(tiny_pipe, inversion, settings, message):
     with pytest.raises(ValueError, match=message): edited(tiny_pipe, inversion, **settings)

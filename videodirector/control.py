@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SLOTS', 'match_words', 'Alignment', 'refine', 'replace_words', 'first_steps', 'cross_schedule', 'word_weights', 'put',
-           'CrossControl', 'LayoutControl', 'mask_at', 'MutualControl', 'slots_at']
+           'CrossControl', 'LayoutControl', 'mask_at', 'MutualControl', 'slots_at', 'blend_size', 'LocalBlend']
 
 # %% ../nbs/08_control.ipynb #6b8fc9e9
 import math
@@ -233,3 +233,73 @@ def slots_at(
     "The videos that a UNet call needs at a step: the edit's two, and those source slots that some edit reads."
     needed = {slot for e in edits if e.on(step) for slot in e.reads}
     return tuple(s for s in SLOTS if s in SLOTS[:2] or s in needed)
+
+# %% ../nbs/08_control.ipynb #6d999437
+def blend_size(
+    height: int,  # of the latents
+    width: int,  # of the latents
+) -> tuple:  # (h, w)
+    "The level of the UNet, each half of the one before, whose number of positions is nearest to 16×16."
+    levels = [(height, width)]
+    while max(levels[-1]) > 1: levels.append(tuple(math.ceil(side / 2) for side in levels[-1]))
+    return min(levels, key=lambda size: abs(math.log(size[0] * size[1] / 256)))
+
+# %% ../nbs/08_control.ipynb #4a23d7d3
+class LocalBlend(AttentionEdit):
+    "Prompt-to-Prompt's local blend: where the words are not looked for, the edit's latent becomes the source's. One for each run."
+    kinds, explicit = ("cross",), True
+
+    def __init__(self,
+        words: dict,  # {slot: token positions}
+        steps: range,  # indices of the steps after which latents are blended
+        threshold: float = .3,  # a cell is free above this share of its frame's strongest attention
+    ):
+        if not 0 <= threshold <= 1: raise ValueError(f"the blend's threshold is {threshold}; choose from 0 (all is free) to 1 (nothing)")
+        self.words, self.steps, self.threshold, self.heat = words, steps, threshold, {}
+
+    @classmethod
+    def of(cls,
+        tokenizer,  # CLIP's tokenizer
+        source: str,  # source prompt
+        target: str,  # target prompt
+        words: tuple,  # (words of the source, words of the target): each a word, a phrase or a list of them
+        steps: int,  # S; blended after the first fifth
+        threshold: float = .3,
+    ):
+        "By words; ValueError if one isn't in its prompt."
+        sides = [] if isinstance(words, str) else [[side] if isinstance(side, str) else side for side in words]
+        if len(sides) != 2 or not any(sides):
+            raise ValueError(f'{words!r} is nothing to blend by; give words of the source and words of the target, such as ("bear", "tiger")')
+        found = {slot: tuple(t for word in side for t in find_words(tokenizer, prompt, word))
+                 for slot, prompt, side in zip(("source_cond", "edit_cond"), (source, target), sides)}
+        return cls({slot: tokens for slot, tokens in found.items() if tokens}, first_steps(steps, (.2, 1)), threshold)
+
+    @property
+    def reads(self): return tuple(self.words)
+
+    def active(self, here: Here) -> bool: return here.size == blend_size(here.height, here.width)
+
+    def probs(self, p, here: Here):
+        for slot, tokens in self.words.items():
+            seen = p[here.slot(slot)][..., list(tokens)].sum(-1).mean(1)  # F, pixel
+            self.heat[slot] = self.heat.get(slot, 0) + seen.unflatten(1, here.size)
+        return p
+
+    def region(self,
+        h: int, w: int,  # rows and columns of the latents
+    ) -> torch.Tensor:  # [F, h, w] bool
+        "Where the words were looked for so far, and the edit is free; ValueError if nothing was heard."
+        if not self.heat:
+            raise ValueError(f"no cross-attention with {'×'.join(map(str, blend_size(h, w)))} positions was heard, so nothing says where the words are; "
+                             "this model cannot be blended")
+        heat = torch.stack(list(self.heat.values()), 1)  # F, slot, y, x
+        m = F.interpolate(F.max_pool2d(heat, 3, 1, 1), (h, w))
+        return (m > self.threshold * m.amax((2, 3), keepdim=True)).any(1)
+
+    def __call__(self,
+        z: torch.Tensor,  # the edit's latent where a step ends [1, 4, F, h, w]
+        pivot: torch.Tensor,  # the source's there, same shape
+        step: int,  # index of that step
+    ) -> torch.Tensor:  # same shape
+        "The latent to go on with."
+        return torch.where(self.region(*z.shape[3:]), z, pivot) if step in self.steps else z

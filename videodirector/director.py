@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from .attention import attend, find_words
-from .control import (CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine,
-                                   replace_words, slots_at, word_weights)
+from .control import (CrossControl, LayoutControl, LocalBlend, MutualControl, cross_schedule, first_steps,
+                                   refine, replace_words, slots_at, word_weights)
 from .guidance import STDG, Guidance, Guide
 from .inversion import Kept, Schedule, check_finite, compute, invert_ddim, per_frame
 from .masks import Mask
@@ -273,6 +273,8 @@ def edit(
     on_step=None,  # function (part, i, total), called before each step; what it raises ends the run
     recompute_guidance: bool = False,  # ask STDG anew on the way, instead of repeating what it said in the inversion?
     tau_words: dict | None = None,  # {target word or phrase: its own τ_c}, such as {'walking': .3}
+    blend: tuple | None = None,  # (words of the source, words of the target): elsewhere latents stay the source's, see `LocalBlend`
+    blend_threshold: float = .3,  # share of a frame's strongest attention to these words from which it may change
 ) -> Edit:
     """Edit a clip by its prompt (VideoDirector, CVPR 2025): cross-attention control, SA-I and then SA-II along the inversion's path.
 
@@ -282,6 +284,8 @@ def edit(
         raise ValueError('The inversion was made without guidance, so there is none to recompute; invert again with stdg=STDG().')
     started, schedule, device = time.perf_counter(), inversion.schedule, pipe.unet.device
     edits = plan_edits(pipe, inversion, prompt, tau_c, tau_s, weights, align, mutual, region, tau_words)
+    local = blend and LocalBlend.of(pipe.tokenizer, inversion.prompt, prompt, blend, len(schedule), blend_threshold)
+    if local: edits = [*edits, local]
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
     z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
     words = {slot: per_frame(encode_prompt(pipe, text), frames) for slot, text in
@@ -297,9 +301,11 @@ def edit(
             latents = {s: z if s.startswith('edit') else pivots[len(schedule) - i][None] for s in slots}
             eps = predict_noise(pipe, torch.cat([latents[s] for s in slots]), t, torch.cat([text[s] for s in slots]))
         z = schedule.step(schedule.guide(eps[1:2], eps[0:1]), z, i) + extra
+        if local: z = local(z, pivots[len(schedule) - 1 - i][None], i)
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     settings = dict(tau_c=tau_c, tau_s=tau_s, weights=weights or {}, align=align, mutual=mutual, region=region)
     if tau_words: settings['tau_words'] = tau_words
+    if blend: settings |= dict(blend=list(blend), blend_threshold=blend_threshold)
     if inversion.guidance is not None: settings['recompute_guidance'] = recompute_guidance
     return Edit(decode_latents(pipe, z), z, prompt, inversion.prompt, settings, time.perf_counter() - started, record)
 
