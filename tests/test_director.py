@@ -211,6 +211,22 @@ def test_blend_is_written_down(tiny_pipe, inversion, tmp_path):
     assert Edit.load(tmp_path / 'tiger.safetensors').settings == result.settings and 'blend' not in edited(tiny_pipe, inversion).settings
 
 
+# the official code's timesteps
+
+def test_the_edit_alone_can_run_at_other_timesteps(tiny_pipe, guided, monkeypatch):
+    calls = []
+    def spy(pipe, latents, t, text): calls.append((t, latents.clone(), text.clone())); return predict_noise(pipe, latents, t, text)
+    monkeypatch.setattr(module, 'predict_noise', spy)
+    plain, shifted = edited(tiny_pipe, guided), edited(tiny_pipe, guided, leading=True)
+    assert [t for t, *_ in calls] == [*guided.schedule.timesteps, 801, 601, 401, 201, 1] and guided.schedule.timesteps[0] == 999
+    for i, (t, latents, text) in enumerate(calls[STEPS:]):
+        assert torch.equal(text[0], guided.null.embeddings[i]) and torch.equal(latents[-1], guided.pivots[STEPS - i])
+    assert not torch.equal(shifted.latents, plain.latents) and torch.isfinite(shifted.video).all()
+    assert shifted.settings['leading'] is True and 'leading' not in plain.settings
+    none = torch.equal(shifted.latents, edited(tiny_pipe, replace(guided, guidance=None), leading=True).latents)
+    assert not none, 'the stored guidance is not replayed'
+
+
 # guidance
 
 STRONG = STDG(.3, .7, .2, 1.1, blocks=(('up_blocks.1', 2e4, 2e3), ('up_blocks.2', 1e4, 1e3)))

@@ -49,6 +49,25 @@ def test_schedule_ends_without_noise_and_reads_well(tiny_pipe):
     assert repr(schedule) == 'Schedule(5 steps, t = 999 … 0, videodirector guidance 7.5)'
 
 
+@pytest.mark.parametrize('steps', [2, 7, 20, 50])
+def test_leading_steps_equal_diffusers(tiny_pipe, steps):
+    schedule, z, eps = Schedule.of(tiny_pipe, steps, leading=True), latents(), latents(seed=1)
+    down = DDIMScheduler(**SETTINGS, timestep_spacing='leading', steps_offset=1)
+    down.set_timesteps(steps)
+    assert down.timesteps.tolist() == list(schedule.timesteps)
+    for i, t in enumerate(schedule.timesteps): assert_close(schedule.step(eps, z, i), down.step(eps, t, z).prev_sample)
+
+
+def test_leading_steps_are_those_of_the_official_edit(tiny_pipe):
+    plain, leading = (Schedule.of(tiny_pipe, 50, 7.5, 'videodirector', leading=x) for x in (False, True))
+    assert plain == Schedule.of(tiny_pipe, 50, 7.5, 'videodirector')
+    assert leading.timesteps == tuple(range(981, 0, -20)) and leading.next_alphas == (*leading.alphas[1:], 1.)
+    late = [a - b for a, b in zip(plain.timesteps, leading.timesteps)]
+    assert late[0] == 18 and late[-1] == -1 and late == sorted(late, reverse=True)
+    assert [round(s.alphas[0]**.5, 4) for s in (plain, leading)] == [.0397, .0443]  # β of AnimateDiff's motion module
+    with pytest.raises(ValueError, match='choose from 2 to 999'): Schedule.of(tiny_pipe, 1000, leading=True)
+
+
 def test_guidance_forms(tiny_pipe):
     c, u = latents(), latents(seed=1)
     standard = Schedule.of(tiny_pipe, 4, 4.)

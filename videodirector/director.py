@@ -9,7 +9,7 @@ __all__ = ['check_clip', 'check_mask', 'check_prompt', 'write_tensors', 'read_te
 # %% ../nbs/09_director.ipynb #db439ccf
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 # %% ../nbs/09_director.ipynb #7189e475
@@ -275,6 +275,7 @@ def edit(
     tau_words: dict | None = None,  # {target word or phrase: its own τ_c}, such as {'walking': .3}
     blend: tuple | None = None,  # (words of the source, words of the target): elsewhere latents stay the source's, see `LocalBlend`
     blend_threshold: float = .3,  # share of a frame's strongest attention to these words from which it may change
+    leading: bool = False,  # run at leading-spaced timesteps (981 … 1 of 50), as the official code does, though the inversion did not
 ) -> Edit:
     """Edit a clip by its prompt (VideoDirector, CVPR 2025): cross-attention control, SA-I and then SA-II along the inversion's path.
 
@@ -282,6 +283,9 @@ def edit(
     check_prompt(pipe, prompt, 'target prompt')
     if recompute_guidance and inversion.guidance is None:
         raise ValueError('The inversion was made without guidance, so there is none to recompute; invert again with stdg=STDG().')
+    if leading:
+        plan = inversion.schedule
+        inversion = replace(inversion, schedule=Schedule.of(pipe, len(plan), plan.guidance_scale, plan.cfg, leading=True))
     started, schedule, device = time.perf_counter(), inversion.schedule, pipe.unet.device
     edits = plan_edits(pipe, inversion, prompt, tau_c, tau_s, weights, align, mutual, region, tau_words)
     local = blend and LocalBlend.of(pipe.tokenizer, inversion.prompt, prompt, blend, len(schedule), blend_threshold)
@@ -305,6 +309,7 @@ def edit(
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     settings = dict(tau_c=tau_c, tau_s=tau_s, weights=weights or {}, align=align, mutual=mutual, region=region)
     if tau_words: settings['tau_words'] = tau_words
+    if leading: settings['leading'] = True
     if blend: settings |= dict(blend=list(blend), blend_threshold=blend_threshold)
     if inversion.guidance is not None: settings['recompute_guidance'] = recompute_guidance
     return Edit(decode_latents(pipe, z), z, prompt, inversion.prompt, settings, time.perf_counter() - started, record)

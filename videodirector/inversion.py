@@ -52,12 +52,15 @@ class Schedule:
         steps: int = 20,  # S, how many levels to visit
         guidance_scale: float = 4.0,  # w
         cfg: str = 'standard',  # one of `CFG_FORMS`
+        leading: bool = False,  # 981, 961 … 1 of 50 instead of 999, 979 … 0: where the official code edits
     ) -> 'Schedule':
         "S timesteps evenly spaced from the noisiest to 0. Raises `ValueError` for steps < 2 or a model that does not predict ε."
         abar, kind = pipe.scheduler.alphas_cumprod, pipe.scheduler.config.get('prediction_type', 'epsilon')
-        if not 2 <= steps <= len(abar): raise ValueError(f'steps is {steps}; choose from 2 to {len(abar)}.')
+        most = len(abar) - leading
+        if not 2 <= steps <= most: raise ValueError(f'steps is {steps}; choose from 2 to {most}.')
         if kind != 'epsilon': raise ValueError(f'The model predicts {kind!r}; this method needs one that predicts noise ("epsilon").')
         timesteps = torch.linspace(len(abar) - 1, 0, steps, dtype=torch.float64).round().long()
+        if leading: timesteps = torch.arange(steps - 1, -1, -1) * (len(abar) // steps) + 1
         alphas = abar[timesteps].double().tolist()
         return cls(timesteps.tolist(), alphas, [*alphas[1:], 1.0], float(guidance_scale), cfg)
 
