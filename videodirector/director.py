@@ -272,7 +272,7 @@ def edit(
     progress: bool = True,  # show a progress bar?
     on_step=None,  # function (part, i, total), called before each step; what it raises ends the run
     recompute_guidance: bool = False,  # ask STDG anew on the way, instead of repeating what it said in the inversion?
-    tau_words: dict | None = None,  # {target word or phrase: its own τ_c}, such as {'walking': .3}
+    tau_words: dict | None = None,  # {target word or phrase: its own τ_c}, such as {'walking': .3}; new words keep their own maps anyway
     blend: tuple | None = None,  # (words of the source, words of the target): elsewhere latents stay the source's, see `LocalBlend`
     blend_threshold: float = .3,  # share of a frame's strongest attention to these words from which it may change
     leading: bool = False,  # run at leading-spaced timesteps (981 … 1 of 50), as the official code does, though the inversion did not
