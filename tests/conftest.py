@@ -1,7 +1,8 @@
 """Fixtures shared by the tests, and each test process's share of the cores."""
 import os
 
-os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1)))))
+if workers := os.environ.get('PYTEST_XDIST_WORKER_COUNT'):  # only in a worker: what the first process sets, its workers inherit
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // int(workers))))
 
 import pytest
 import torch
