@@ -223,6 +223,13 @@ def test_refusals_are_one_sentence_and_leave_nothing(run, tmp_path, name):
     assert sorted(tmp_path.rglob('*')) == before
 
 
+@pytest.mark.parametrize('option', [dict(tau_c=-.1), dict(tau_s=2), dict(tau_word='walking=7')], ids=str)
+def test_a_share_out_of_range_is_refused_before_the_inversion(run, monkeypatch, option):
+    monkeypatch.setattr('videodirector.director.invert', lambda *args, **kwargs: pytest.fail('an inversion was begun'))
+    code, _, error = run(**option)
+    assert code == 2 and 'is no share of the steps' in error
+
+
 def test_numbers_that_are_not_finite_name_the_step(run, tmp_path):
     pipe = make_tiny_pipe()
     torch.nn.init.constant_(pipe.unet.conv_out.bias, float('nan'))

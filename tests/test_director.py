@@ -1,4 +1,5 @@
 "The whole method on a tiny random model: neutral settings change nothing, strong ones do, bad input is refused in one sentence."
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -251,6 +252,15 @@ def test_guidance_is_stored_and_repeated(tiny_pipe, inversion, guided):
     for prompt in (SOURCE, TARGET):
         without = edited(tiny_pipe, replace(guided, guidance=None), prompt)
         assert (edited(tiny_pipe, guided, prompt).latents - without.latents).abs().max() > 1e-4
+
+
+def test_guidance_of_another_region_is_warned_about(tiny_pipe, guided):
+    with pytest.warns(UserWarning, match=r"changing the foreground and this edit changes the background; invert again with STDG\(region='background'\)"):
+        edited(tiny_pipe, guided, region='background')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        edited(tiny_pipe, guided)
+        reconstruct(tiny_pipe, guided, progress=False)
 
 
 def test_guidance_bends_the_end_of_each_step(tiny_pipe, guided):

@@ -257,9 +257,11 @@ def run_edit(
     args: argparse.Namespace,  # video, source, target, mask, inversion, size, …
 ) -> dict:  # the report
     "Edit a video file."
+    from videodirector.control import first_steps
     from videodirector.video import clip_info, read_mask, read_video, sample_frames
     stored = stored_inversion(args)
     if not args.target.strip(): raise ValueError('The target prompt is empty; say what the clip shall show.')
+    for share in (args.tau_c, args.tau_s, *(args.tau_words or {}).values()): first_steps(1, share or 0)
     info = clip_info(args.video)
     frames = stored.pivots.shape[2] if stored else args.frames
     sample_frames(info.frames, frames)

@@ -9,6 +9,7 @@ __all__ = ['check_clip', 'check_mask', 'check_prompt', 'write_tensors', 'read_te
 # %% ../nbs/09_director.ipynb #db439ccf
 import json
 import time
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -288,6 +289,10 @@ def edit(
         inversion = replace(inversion, schedule=Schedule.of(pipe, len(plan), plan.guidance_scale, plan.cfg, leading=True))
     started, schedule, device = time.perf_counter(), inversion.schedule, pipe.unet.device
     edits = plan_edits(pipe, inversion, prompt, tau_c, tau_s, weights, align, mutual, region, tau_words)
+    said = inversion.guidance
+    if edits and said is not None and said.stdg.region != region:
+        warnings.warn(f"the inversion's guidance (STDG) was made for changing the {said.stdg.region} and this edit changes the {region}; "
+                      f'invert again with STDG(region={region!r})', stacklevel=3)
     local = blend and LocalBlend.of(pipe.tokenizer, inversion.prompt, prompt, blend, len(schedule), blend_threshold)
     if local: edits = [*edits, local]
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
