@@ -180,12 +180,12 @@ def do_pair(parts: tuple, number: int, pair: tuple, names: list[str], out: Path)
 
 
 def work(device: str, weights, out: Path, todo: mp.Queue, done: mp.Queue) -> None:
-    "One process: take tasks until there are none."
+    "One process: take tasks until there are none, or nobody is left who wants them."
     torch.set_num_threads(1)
     quieten()
     try:
         parts = load_all(weights, device)
-        while (task := todo.get()) is not None:
+        while mp.parent_process().is_alive() and (task := todo.get()) is not None:
             do_pair(parts, *task, out)
             done.put(None)
     except Exception as error: done.put(f'{type(error).__name__}: {error}')

@@ -150,8 +150,8 @@ class ClickMask(anywidget.AnyWidget):
             finally: self.busy = False
 
     def __repr__(self):
-        clicks = f'{len(self.prompts)} click{"s" * (len(self.prompts) != 1)}'
-        return f'ClickMask({clicks}, {self._mask or "no mask yet"}{", accepted" * self.accepted})'
+        boxes = sum('box' in prompt for prompt in self.prompts)
+        return f'ClickMask(clicks={len(self.prompts) - boxes}, boxes={boxes}, {self._mask or "no mask yet"}{", accepted" * self.accepted})'
 
     def _repr_mimebundle_(self, **kwargs):
         "The widget, and beside it a picture for where no widgets run."
