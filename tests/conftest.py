@@ -11,6 +11,12 @@ from browser import lab as open_lab
 from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+
+def pytest_collection_modifyitems(items):
+    "Lessons first: who begins the longest last leaves the other processes without work."
+    items.sort(key=lambda item: not item.name.startswith('test_lesson_runs'))
+
+
 ALPHABET = 'abcdefghijklmnopqrstuvwxyz,.'
 WORDS = 'a bear tiger with hat walking brown red on grass'.split()
 
