@@ -207,6 +207,9 @@ REFUSALS = {
     'one step': (lambda p: dict(steps=1), 'steps is 1'),
     'weight of a word that is not there': (lambda p: dict(weight='fox=2'), 'fox'),
     'share of a word that is not there': (lambda p: dict(tau_word='fox=.2'), 'fox'),
+    'no such device': (lambda p: dict(device='gpu'), "no device 'gpu'"),
+    'motion adapter for the embedded model': (lambda p: dict(model='world', motion_adapter=p), '--motion-adapter does not fit the embedded model'),
+    'LoRA for the embedded model': (lambda p: dict(model='world', lora=p), '--lora does not fit the embedded model'),
     'share out of range': (lambda p: dict(tau_s=2), '2'),
 }
 
@@ -244,11 +247,25 @@ def test_debug_shows_the_traceback(run, tmp_path):
 
 @pytest.mark.parametrize('words', [[], ['edit'], ['edit', 'x.mp4'], ['dance'], ['demo', '--seed', 'x'],
                                    ['edit', 'x.mp4', '--target', 'a', '--size', '12'],
+                                   *(['edit', 'x.mp4', '--target', 'a', '--fps', rate] for rate in ('0', '-1', 'nan')),
+                                   ['mask', 'x.mp4', '--out', 'x', '--fps', '0'],
+                                   ['mask', 'x.mp4', '--out', 'x', '--box', 'nan,1,2,3'],
+                                   ['demo', '--inner-steps', '-1'], ['demo', '--guidance-scale', 'nan'],
                                    ['edit', 'x.mp4', '--target', 'a', '--weight', 'tiger'],
+                                   ['edit', 'x.mp4', '--target', 'a', '--weight', 'tiger=nan'],
                                    ['edit', 'x.mp4', '--target', 'a', '--tau-word', 'tiger=much']])
 def test_wrong_usage_exits_with_2(words, capsys):
     with pytest.raises(SystemExit) as exit: main(words)
     assert exit.value.code == 2 and 'Traceback' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kept', [False, True])
+def test_stopped_says_what_is_left(run, tmp_path, monkeypatch, kept):
+    def stopped(*args, **kwargs): raise KeyboardInterrupt
+    monkeypatch.setattr('videodirector.director.invert', stopped)
+    if kept: (tmp_path / 'kept').mkdir()
+    code, _, error = run(keep=tmp_path / 'kept')
+    assert code == 130 and ('--keep' in error) == kept and ('nothing was written' in error) != kept
 
 
 def test_staging_moves_all_or_nothing(tmp_path):

@@ -232,3 +232,9 @@ def test_command_prints_json_and_writes_it(tmp_path, capsys, monkeypatch):
 def test_rounded_leaves_nothing_that_json_cannot_say():
     given = dict(a=float('inf'), b=[1.23456, float('nan')], c='x', d=True)
     assert ev.rounded(given) == dict(a=None, b=[1.2346, None], c='x', d=True)
+
+
+def test_a_missing_clip_is_noticed_before_anything_is_measured(pipe, monkeypatch, tmp_path):
+    monkeypatch.setattr(ev, 'unet_seconds', lambda pipe: pytest.fail('a measurement was begun'))
+    with pytest.raises(FileNotFoundError, match='There is no clip'):
+        ev.evaluate_model(pipe, object(), clips=(tmp_path / 'gone.mp4',))

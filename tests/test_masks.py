@@ -145,6 +145,8 @@ def test_boxes_and_attention():
     assert moving.boxes == [(0, 0, 2, 2), (1, 0, 3, 2)]
     refuses('covers no pixel', box_mask, (5, 1, 5, 3), (1, 6, 8))
     refuses('2 boxes', box_mask, [(0, 0, 2, 2)] * 2, (3, 6, 8))
+    refuses('is no box', box_mask, (1, 1, 5), (1, 6, 8))
+    refuses('is no box', box_mask, (float('nan'), 1, 5, 3), (1, 6, 8))
     maps = torch.zeros(2, 4, 4)
     maps[:, 1:3, 1:3] = 1
     assert attention_mask(maps, (16, 16)).boxes[0] == (4, 4, 12, 12)

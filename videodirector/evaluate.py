@@ -301,10 +301,10 @@ def evaluate_model(
     "Measure the embedded model on scenes that training never saw."
     started = time.perf_counter()
     if pipe is None or judge is None: pipe, judge = load_parts(weights, device)
+    footage = {Path(c).name: vae_psnr(pipe, read_video(c, 16, (128, 128))) for c in clips}  # first: a file may be missing
     seconds = unet_seconds(pipe)
     worlds = [vae_psnr(pipe, random_scene(MODEL_SEED + i).render(device=pipe.unet.device).video)
               for i in tqdm(range(unseen[0]), 'vae', disable=not progress)]
-    footage = {Path(c).name: vae_psnr(pipe, read_video(c, 16, (128, 128))) for c in clips}
     report = dict(
         vae=dict(world=mean(worlds), clips=footage), judge=measure_judge(judge, unseen[1], progress),
         attention=measure_attention(pipe, unseen[2], progress=progress),

@@ -194,6 +194,8 @@ def box_mask(
     frames, height, width = shape
     boxes = [box] * frames if np.ndim(box) == 1 else list(box)
     if len(boxes) != frames: raise ValueError(f'{len(boxes)} boxes were given for {frames} frames; give one, or one for each frame.')
+    if any(np.shape(corners) != (4,) or not np.isfinite(corners).all() for corners in boxes):
+        raise ValueError(f'{box} is no box; give left, top, right, bottom in pixels.')
     values = torch.zeros(shape)
     for frame, (left, top, right, bottom) in zip(values, boxes):
         frame[max(0, round(top)):max(0, round(bottom)), max(0, round(left)):max(0, round(right))] = 1
