@@ -1,4 +1,5 @@
 "The command line: what it writes, what it prints, and how it refuses."
+import inspect
 import json
 import re
 import resource
@@ -23,7 +24,7 @@ from videodirector.cli import (
     rounded,
     staging,
 )
-from videodirector.director import Inversion
+from videodirector.director import Inversion, edit, invert
 from videodirector.video import clip_info, psnr, read_video, write_gif, write_video
 from videodirector.world import SUBJECTS, Render
 
@@ -210,6 +211,8 @@ REFUSALS = {
     'no such device': (lambda p: dict(device='gpu'), "no device 'gpu'"),
     'motion adapter for the embedded model': (lambda p: dict(model='world', motion_adapter=p), '--motion-adapter does not fit the embedded model'),
     'LoRA for the embedded model': (lambda p: dict(model='world', lora=p), '--lora does not fit the embedded model'),
+    'region without a mask': (lambda p: dict(region='foreground'), '--region says .* no mask'),
+    'frame without a click': (lambda p: dict(frame=5), '--frame and --sam belong to clicks'),
     'share out of range': (lambda p: dict(tau_s=2), '2'),
 }
 
@@ -286,6 +289,13 @@ def test_staging_keeps_other_files(tmp_path):
 def test_evaluate_model_has_options_of_its_own(capsys):
     with pytest.raises(SystemExit) as exit: main(['evaluate-model', '--help'])
     assert exit.value.code == 0 and '--json' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('call, option', [(invert, 'steps'), (invert, 'guidance_scale'), (invert, 'inner_steps'), (invert, 'cfg'), (edit, 'tau_c'), (edit, 'tau_s')])
+def test_help_names_the_defaults_of_the_library(call, option, capsys):
+    with pytest.raises(SystemExit): main(['edit', '--help'])
+    said = ' '.join(capsys.readouterr().out.split()).split(' --' + option.replace('_', '-') + ' ')[-1]
+    assert said.split('(default ')[1].split(')')[0] == str(inspect.signature(call).parameters[option].default)
 
 
 # light start

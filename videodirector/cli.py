@@ -276,6 +276,9 @@ def run_edit(
     from videodirector.video import clip_info, read_mask, read_video, sample_frames
     stored = stored_inversion(args)
     if not args.target.strip(): raise ValueError('The target prompt is empty; say what the clip shall show.')
+    if (args.frame or args.sam) and not args.point: raise ValueError('--frame and --sam belong to clicks, and there is none; give --point.')
+    if args.region and not (args.mask or args.point or stored and stored.mask is not None):
+        raise ValueError('--region says which side of the mask may change, and there is no mask; give --mask or --point.')
     for share in (args.tau_c, args.tau_s, *(args.tau_words or {}).values()): first_steps(1, share or 0)
     info = clip_info(args.video)
     frames = stored.pivots.shape[2] if stored else args.frames
@@ -476,13 +479,13 @@ def _click_options(parser):
 def _common(parser, out):
     add = parser.add_argument
     add('--frames', type=int, default=16, help='frames to edit (default 16)')
-    add('--steps', type=int, help='denoising steps')
-    add('--guidance-scale', type=FINITE, help='strength of classifier-free guidance')
-    add('--inner-steps', type=COUNT, help='most null-text updates per step')
+    add('--steps', type=int, help='denoising steps (default 20)')
+    add('--guidance-scale', type=FINITE, help='strength of classifier-free guidance (default 4.0)')
+    add('--inner-steps', type=COUNT, help='most null-text updates per step (default 10)')
     add('--stdg', action='store_const', const=True, help='spatio-temporal decoupled guidance of the inversion; needs a mask')
     add('--keep', type=Path, metavar='FOLDER', help='keep every step of the inversion there, and go on from those that are there')
-    add('--tau-c', type=float, help='share of the steps with cross-attention control')
-    add('--tau-s', type=float, help='share of the steps with layout control (SA-I)')
+    add('--tau-c', type=float, help='share of the steps with cross-attention control, 0 to 1 (default 0.7)')
+    add('--tau-s', type=float, help='share of the steps with layout control (SA-I), 0 to 1 (default 0.4)')
     add('--out', type=Path, default=Path(out), metavar='DIR', help=f'where the files go (default {out})')
     add('--device', help='cpu, cuda or mps (default: the best at hand)')
 
@@ -501,7 +504,7 @@ def _edit_options(parser):
     add('--config', metavar='FOLDER|HUB_ID', help='pipeline built like a single-file model')
     add('--size', type=size_of, metavar='HxW', help="frame size (default: fit the model's)")
     add('--fps', type=RATE, default=8, help='frames per second of what is written (default 8)')
-    add('--cfg', choices=('standard', 'videodirector'), help='form of classifier-free guidance')
+    add('--cfg', choices=('standard', 'videodirector'), help='form of classifier-free guidance (default standard)')
     add('--negative-prompt', metavar='TEXT', help='where the null text starts')
     add('--weight', dest='weights', type=word_number, action='append', metavar='WORD=FACTOR',
         help='factor on the attention to a target word; may be given several times')
