@@ -432,3 +432,19 @@ def test_the_image_model_predicts_frame_by_frame(world):
     torch.testing.assert_close(together, by_frame, rtol=1e-4, atol=1e-5)
     assert world.unet.config.sample_size == alone.unet.config.sample_size
     with pytest.raises(ValueError, match='no temporal attention'): alone.sites('temporal')
+
+
+@pytest.mark.parametrize('part', [['os', 'system'], ['torch', 'load'], ['diffusers', 'DiffusionPipeline'], ['transformers', 'pipeline'], ['mine', 'UNet']])
+def test_pipelines_of_unknown_classes_are_not_loaded(saved, tmp_path, part):
+    import json, shutil
+    shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
+    index = json.loads((tmp_path / 'whole' / 'model_index.json').read_text())
+    (tmp_path / 'whole' / 'model_index.json').write_text(json.dumps(index | dict(text_encoder=part)))
+    with pytest.raises(ValueError, match=f'makes its text_encoder of {part[0]}.{part[1]}'): load(tmp_path / 'whole')
+
+
+def test_pipelines_with_code_are_not_loaded(saved, tmp_path):
+    import shutil
+    shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
+    (tmp_path / 'whole' / 'unet' / 'mine.py').write_text('print("hello")')
+    with pytest.raises(ValueError, match=r'brings code of its own \(mine.py\)'): load(tmp_path / 'whole')
