@@ -542,3 +542,41 @@ def test_files_of_an_earlier_version_are_refused(inversion, tmp_path):
     from videodirector.base.store import write_tensors
     write_tensors(tmp_path / 'old.safetensors', 'Inversion', {'pivots': inversion.pivots, 'null': inversion.null.embeddings}, dict(prompt=SOURCE))
     with pytest.raises(ValueError, match='earlier version'): Inversion.load(tmp_path / 'old.safetensors')
+
+
+# what does not belong together
+
+def test_an_inversion_of_another_model_is_refused(tiny_model, inversion, tmp_path):
+    inversion.save(tmp_path / 'bear.safetensors')
+    other = make_tiny_model(1)
+    for given in (inversion, Inversion.load(tmp_path / 'bear.safetensors')):
+        with pytest.raises(ValueError, match='was made by another model'): edited(other, given)
+    tiny_model.unet.to(torch.bfloat16)  # is still the same one
+    edited(tiny_model, inversion)
+
+
+def test_types_are_said(tiny_model, inversion):
+    with pytest.raises(TypeError, match='The clip is a str; give a tensor'): invert(tiny_model, 'clip.mp4', SOURCE)
+    with pytest.raises(TypeError, match='The source prompt is a list; give a text'): invert(tiny_model, clip(), [SOURCE])
+    with pytest.raises(TypeError, match='The target prompt is a NoneType'): edited(tiny_model, inversion, None)
+    with pytest.raises(TypeError, match='The inversion is a dict'): edited(tiny_model, {})
+    with pytest.raises(ValueError, match='source prompt is empty'): invert(tiny_model, clip(), '\u200b\u2060 ')
+
+
+def test_two_threads_wait_for_each_other(tiny_model, inversion):
+    from concurrent.futures import ThreadPoolExecutor
+    alone = edited(tiny_model, inversion).latents
+    with ThreadPoolExecutor(4) as pool: found = list(pool.map(lambda _: edited(tiny_model, inversion).latents, range(6)))
+    assert all(torch.equal(z, alone) for z in found)
+
+
+def test_inverts_within_inference_mode(tiny_model, inversion):
+    with torch.inference_mode(): inside = inverted(tiny_model, mask=box())
+    assert torch.equal(inside.null.embeddings, inversion.null.embeddings)
+
+
+def test_a_decoder_that_fails_is_named(tiny_model, inversion):
+    with torch.no_grad(): tiny_model.vae.decoder.conv_out.bias.fill_(float('nan'))
+    with pytest.raises(FloatingPointError, match='What the VAE decodes the latents to is not finite'): edited(tiny_model, inversion)
+    with torch.no_grad(): tiny_model.vae.encoder.conv_out.bias.fill_(float('nan'))
+    with pytest.raises(FloatingPointError, match='What the VAE encodes the clip to'): inverted(tiny_model)
