@@ -72,6 +72,11 @@ def make_tiny_model(seed: int = 0) -> AnimateDiff:
 
 
 @pytest.fixture
+def tiny_pipe() -> AnimateDiffPipeline:
+    return make_tiny_pipe()
+
+
+@pytest.fixture
 def tiny_model() -> AnimateDiff:
     return make_tiny_model()
 

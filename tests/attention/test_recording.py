@@ -1,24 +1,24 @@
-"The processor equals diffusers' own, records what it says, edits where it is told, and leaves nothing behind."
+"Maps have names and shapes, gradients if wanted, a budget, and come back from disk."
 import warnings
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from videodirector.attention import (KINDS, AttentionEdit, Recording, attend, fast_attention, find_sites, find_words,
-                                     probabilities, prompt_words, record, site_size)
-from videodirector.director import edit, invert
+from videodirector.attention.processor import attend
+from videodirector.attention.recording import Recording, record
+from videodirector.attention.sites import KINDS, find_sites, site_size
+from videodirector.attention.words import find_words
+from videodirector.methods.videodirector import edit, invert
 
 F, L, C = 3, 16, 16
-SIZES = [(8, 8), (6, 10), (5, 7)]
 
 
 def inputs(h, w, slots=2, dtype=torch.float32, seed=0):
     rng = torch.Generator().manual_seed(seed)
-    draw = lambda *shape: torch.randn(*shape, generator=rng).to(dtype)
+    def draw(*shape): return torch.randn(*shape, generator=rng).to(dtype)
     return draw(slots, 4, F, h, w), draw(slots * F, L, C)
 
 
-def neutral(kinds): return type('Neutral', (AttentionEdit,), dict(kinds=kinds))()
 def run(unet, z, text): return unet(z, 7, text).sample
 
 
@@ -30,137 +30,9 @@ def image_unet():
         up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D')).eval()
 
 
-def test_sites_have_the_right_kind(tiny_pipe):
-    sites = find_sites(tiny_pipe.unet)
-    assert len(sites) == len(tiny_pipe.unet.attn_processors)
-    for site in sites:
-        motion, attn2 = 'motion_modules' in site.name, site.name.endswith('attn2')
-        assert site.kind == ('temporal' if motion else 'cross' if attn2 else 'spatial')
-    blocks = [site.name.split('_')[0] for site in sites]
-    assert blocks == sorted(blocks, key=('down', 'mid', 'up').index)
-
-
-def test_sites_by_glob_and_kind(tiny_pipe):
-    names = [s.name for s in find_sites(tiny_pipe.unet, 'cross', 'up_blocks.*')]
-    assert names and all(n.startswith('up_blocks.') and n.endswith('attn2') for n in names)
-    both = find_sites(tiny_pipe.unet, ('cross', 'spatial'), ('up_blocks.1.*', 'mid_block.*'))
-    assert {s.kind for s in both} == {'cross', 'spatial'} and any(s.name.startswith('mid') for s in both)
-
-
-def test_an_empty_match_lists_the_sites(tiny_pipe):
-    with pytest.raises(ValueError, match=r'(?s)nowhere.*\n.*mid_block.attentions.0'):
-        find_sites(tiny_pipe.unet, 'cross', 'nowhere.*')
-    with pytest.raises(ValueError, match='sideways is no kind'): find_sites(tiny_pipe.unet, 'sideways')
-    with pytest.raises(ValueError, match='nowhere'):
-        with attend(tiny_pipe.unet, record=Recording(sites='nowhere')): pass
-
-
-@pytest.mark.parametrize('tokens, latent, size', [
-    (64, (8, 8), (8, 8)), (15, (6, 10), (3, 5)), (12, (5, 7), (3, 4)), (4, (5, 7), (2, 2)), (1, (2, 2), (1, 1))])
-def test_site_size(tokens, latent, size): assert site_size(tokens, *latent) == size
-
-
-def test_site_size_refuses_a_wrong_latent():
-    with pytest.raises(ValueError, match='begin'): site_size(60, 8, 8)
-
-
-@pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('kind', KINDS)
-def test_neutral_processor_is_diffusers_own(tiny_pipe, kind, size):
-    z, text = inputs(*size)
-    with torch.no_grad():
-        expected = run(tiny_pipe.unet, z, text)
-        with attend(tiny_pipe.unet, [neutral(kind)]) as at:
-            at.begin(0, ('a', 'b'), F, *size)
-            torch.testing.assert_close(run(tiny_pipe.unet, z, text), expected, rtol=0, atol=1e-6)
-        with attend(tiny_pipe.unet, record=Recording(kind)) as at:
-            at.begin(0, ('a', 'b'), F, *size)
-            torch.testing.assert_close(run(tiny_pipe.unet, z, text), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_recording_equals_diffusers_in_double_precision(tiny_pipe):
-    unet, (z, text) = tiny_pipe.unet.double(), inputs(6, 10, dtype=torch.float64)
-    with torch.no_grad():
-        expected = run(unet, z, text)
-        with attend(unet, record=Recording(KINDS)) as at:
-            at.begin(0, ('a', 'b'), F, 6, 10)
-            torch.testing.assert_close(run(unet, z, text), expected, rtol=0, atol=1e-12)
-
-
-def test_image_unet_frame_by_frame():
-    unet, (z, text) = image_unet(), inputs(6, 10)
-    frames = z.transpose(1, 2).flatten(0, 1)
-    with torch.no_grad():
-        expected = run(unet, frames, text)
-        with attend(unet, record=Recording(('cross', 'spatial'))) as at:
-            at.begin(0, ('a', 'b'), F, 6, 10)
-            torch.testing.assert_close(run(unet, frames, text), expected, rtol=1e-4, atol=1e-5)
-    assert len(at.record.maps) == 2 * len(unet.attn_processors)
-
-
-def test_text_mask_is_obeyed():
-    unet, (z, text) = image_unet(), inputs(8, 8)
-    frames, mask = z.transpose(1, 2).flatten(0, 1), torch.arange(L).expand(2 * F, L) < 5
-    call = lambda: unet(frames, 7, text, encoder_attention_mask=mask).sample
-    with torch.no_grad():
-        expected = call()
-        with attend(unet, [neutral('spatial')], Recording('cross')) as at:
-            at.begin(0, ('a', 'b'), F, 8, 8)
-            torch.testing.assert_close(call(), expected, rtol=1e-4, atol=1e-5)
-    assert all(m[..., 5:].abs().max() < 1e-6 for m in at.record.maps.values())
-
-
-def test_everything_is_given_back(tiny_pipe):
-    unet, before = tiny_pipe.unet, dict(tiny_pipe.unet.attn_processors)
-    with attend(unet, [neutral('cross')]): assert unet.attn_processors != before
-    assert unet.attn_processors == before
-    with pytest.raises(RuntimeError):
-        with attend(unet, [neutral('cross')]): raise RuntimeError
-    assert unet.attn_processors == before
-
-
-def test_untouched_sites_keep_their_processor(tiny_pipe):
-    before = dict(tiny_pipe.unet.attn_processors)
-    with attend(tiny_pipe.unet, record=Recording('cross', 'up_blocks.*')):
-        for name, processor in tiny_pipe.unet.attn_processors.items():
-            touched = name.startswith('up') and 'attentions' in name and 'attn2' in name
-            assert (processor is before[name]) != touched
-
-
-def test_mistakes_are_sentences(tiny_pipe):
-    unet, (z, text) = tiny_pipe.unet, inputs(8, 8)
-    with attend(unet, [neutral(KINDS)]) as at:
-        with pytest.raises(ValueError, match='begin'): run(unet, z, text)
-        at.begin(0, ('a', 'b', 'c'), F, 8, 8)
-        with pytest.raises(ValueError, match='3 slots of 3 frames'): run(unet, z, text)
-        at.begin(0, ('a', 'b'), F, 4, 4)
-        with pytest.raises(ValueError, match='4×4'): run(unet, z, text)
-        with pytest.raises(ValueError, match='repeat'): at.begin(0, ('a', 'a'), F, 8, 8)
-    with pytest.raises(ValueError, match='plain attention'), attend(odd_unet(unet), [neutral('cross')]): pass
-
-
-def odd_unet(unet):
-    unet.get_submodule(find_sites(unet, 'cross')[0].name).residual_connection = True
-    return unet
-
-
-def test_contexts_nest(tiny_pipe):
-    unet, (z, text) = tiny_pipe.unet, inputs(8, 8)
-    outer, inner = Recording('cross'), Recording(('cross', 'temporal'))
-    with torch.no_grad(), attend(unet, record=outer):
-        before = dict(unet.attn_processors)
-        with attend(unet, [neutral('spatial')], inner) as at:
-            at.begin(3, ('a', 'b'), F, 8, 8)
-            run(unet, z, text)
-        assert unet.attn_processors == before
-    assert outer.maps and all(torch.equal(m, inner.maps[key]) for key, m in outer.maps.items())
-
-
-def test_probabilities_are_what_sdpa_uses():
-    q, k, v = torch.randn(3, 2, F, 2, 9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
-    bias = torch.zeros(2, F, 1, 1, 9, dtype=torch.float64)
-    bias[..., 3:] = -torch.inf
-    for b in (None, bias): torch.testing.assert_close(fast_attention(q, k, v, b), probabilities(q, k, b) @ v)
+def call(pipe, prompt='a red zoo, on grass', **kwargs):
+    settings = dict(num_frames=F, height=48, width=80, num_inference_steps=2, output_type='latent', guidance_scale=3.)
+    return pipe(prompt, **settings | kwargs)
 
 
 @pytest.mark.parametrize('heads', [False, True])
@@ -236,11 +108,6 @@ def test_record_around_a_plain_pipeline_call(tiny_pipe):
     assert bear.shape == (F, 8, 8, 1)
 
 
-def call(pipe, prompt='a red zoo, on grass', **kwargs):
-    settings = dict(num_frames=F, height=48, width=80, num_inference_steps=2, output_type='latent', guidance_scale=3.)
-    return pipe(prompt, **settings | kwargs)
-
-
 def test_maps_have_names(tiny_pipe):
     with record(tiny_pipe, KINDS) as maps: call(tiny_pipe)
     site = find_sites(tiny_pipe.unet, 'cross', 'up_blocks.*')[-1]
@@ -268,13 +135,13 @@ def test_record_around_an_image_pipeline(tiny_pipe):
 
 def test_record_around_invert_and_edit(tiny_pipe):
     video = torch.rand(F, 3, 48, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    inversion = invert(tiny_pipe, video, 'a bear on grass', steps=2, inner_steps=1, progress=False)
+    inversion = invert(tiny_pipe, video, 'a bear on grass', steps=2, inner_steps=1)
     with record(tiny_pipe, timesteps=inversion.schedule.timesteps) as maps:
-        invert(tiny_pipe, video, 'a bear on grass', steps=2, inner_steps=1, progress=False)
+        invert(tiny_pipe, video, 'a bear on grass', steps=2, inner_steps=1)
     assert {key[1:] for key in maps.maps} == {(i, s) for i in range(2) for s in ('cond', 'uncond')}
     assert maps.cross['bear', 0].shape == (F, 6, 10)
     heard = Recording()
-    with record(tiny_pipe) as maps: edit(tiny_pipe, inversion, 'a tiger on grass', record=heard, progress=False)
+    with record(tiny_pipe) as maps: edit(tiny_pipe, inversion, 'a tiger on grass', record=heard)
     assert maps.maps.keys() == heard.maps.keys() and maps.words == {k: v for k, v in heard.words.items() if v}
     torch.testing.assert_close(maps.cross['tiger'], heard.cross('edit_cond')[..., 2])
     torch.testing.assert_close(maps.cross['bear'], heard.cross('source_cond')[..., 2])
@@ -310,19 +177,3 @@ def test_recordings_come_back_from_disk(tiny_pipe, tmp_path):
     with pytest.raises(FileNotFoundError, match='no file'): Recording.load(tmp_path / 'none')
     (tmp_path / 'text').write_text('x' * 50)
     with pytest.raises(ValueError, match='not a readable'): Recording.load(tmp_path / 'text')
-
-
-def test_words_merge_their_pieces(tiny_pipe):
-    words = prompt_words(tiny_pipe.tokenizer, 'A red tiger, zoo')
-    assert [w.text for w in words] == ['a', 'red', 'tiger', ',', 'zoo']
-    assert [w.tokens for w in words] == [(1,), (2,), (3,), (4,), (5, 6, 7)]
-
-
-def test_words_are_found_with_punctuation_and_as_phrases(tiny_pipe):
-    find = lambda prompt, text: find_words(tiny_pipe.tokenizer, prompt, text)
-    assert find('a tiger, a bear', 'tiger') == (2,)
-    assert find('a tiger, a bear', 'a') == (1, 4)
-    assert find('a red tiger.', 'Red tiger') == (2, 3)
-    assert find('a zoo', 'zoo') == (2, 3, 4)
-    with pytest.raises(ValueError, match="'hat' is not in the prompt.*a, bear"): find('a bear', 'hat')
-    with pytest.raises(ValueError, match='shorten'): find('zebra zebra zebra zebra', 'zebra')
