@@ -235,7 +235,7 @@ def stored_figure(data, path: str) -> float:
     "The number that a path stands for."
     first, _, rest = path.partition(' ')
     how, way = (first, rest) if first in ('least', 'greatest', 'count', 'low', 'high') else ('mean', path)
-    found = [*numbers_at(data, way.split(' / ')).values()]
+    found = [number for _, number in sorted(numbers_at(data, way.split(' / ')).items())]
     if how in ('low', 'high'):
         from videodirector.benchmark import interval
         return interval(torch.tensor(found, dtype=torch.float64))[1 if how == 'low' else 2]
