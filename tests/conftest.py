@@ -11,6 +11,8 @@ from browser import lab as open_lab
 from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from videodirector.models.animatediff import AnimateDiff
+
 
 def pytest_collection_modifyitems(items):
     "Lessons, which take longest, open both halves of the list: two processes begin with one half each, and share the short tests at the end."
@@ -64,9 +66,14 @@ def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
     return pipe
 
 
+def make_tiny_model(seed: int = 0) -> AnimateDiff:
+    "The same as a `VideoModel`."
+    return AnimateDiff(make_tiny_pipe(seed))
+
+
 @pytest.fixture
-def tiny_pipe() -> AnimateDiffPipeline:
-    return make_tiny_pipe()
+def tiny_model() -> AnimateDiff:
+    return make_tiny_model()
 
 
 @pytest.fixture

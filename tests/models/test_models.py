@@ -11,10 +11,13 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from videodirector import models
-from videodirector.models import (Judge, base_parts, check_source, decode_latents, encode_prompt, encode_video,
-                                  is_checkpoint, judge_view, load_animatediff, load_motion_adapter, predict_noise,
-                                  split_file, token_ids, unknown_words, world_classes)
+from videodirector.models.animatediff import AnimateDiff, load_world_model
+from videodirector.models.api import VideoModel, Wrapped, unknown_words
+from videodirector.models.folder import default_device, weights_folder
+from videodirector.models.image import ImageModel, load_world_image_model
+from videodirector.models.judge import Judge, judge_view, load_judge, world_classes
+from videodirector.models.sources import (
+    as_model, base_parts, check_source, is_checkpoint, load_animatediff, load_motion_adapter, split_file)
 from videodirector.video import psnr
 from videodirector.world import VOCABULARY, random_scene
 
@@ -112,14 +115,14 @@ def original_vae_key(key: str, levels: int = len(WIDTHS)) -> str:
     return key
 
 
-def original_checkpoint(pipe: StableDiffusionPipeline) -> dict:
+def original_checkpoint(model: StableDiffusionPipeline) -> dict:
     "All weights of a pipeline in one dict with the key layout of the original Stable Diffusion files."
-    state = {'model.diffusion_model.' + original_unet_key(k): v for k, v in pipe.unet.state_dict().items()}
-    for key, value in pipe.vae.state_dict().items():
+    state = {'model.diffusion_model.' + original_unet_key(k): v for k, v in model.unet.state_dict().items()}
+    for key, value in model.vae.state_dict().items():
         key = original_vae_key(key)
         if '.attn_1.' in key and value.ndim == 2: value = value[:, :, None, None]  # attention was 1×1 convolutions
         state['first_stage_model.' + key] = value
-    for key, value in pipe.text_encoder.state_dict().items():
+    for key, value in model.text_encoder.state_dict().items():
         key = key if key.startswith('text_model.') else 'text_model.' + key
         state['cond_stage_model.transformer.' + key] = value
     return {key: value.contiguous() for key, value in state.items()}
@@ -147,20 +150,20 @@ def saved(tmp_path_factory):
     image.unet.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=['to_q', 'to_k', 'to_v', 'to_out.0']))
     StableDiffusionPipeline.save_lora_weights(root / 'lora', unet_lora_layers=get_peft_model_state_dict(image.unet))
     image.unet.delete_adapters(['default'])
-    return root, whole
+    return root, AnimateDiff(whole)
 
 
-def answer(pipe) -> torch.Tensor:
+def answer(model) -> torch.Tensor:
     "A noise prediction that every weight of text encoder, UNet and motion modules has a part in."
     latents = torch.randn(1, 4, 3, 4, 6, generator=torch.Generator().manual_seed(3))
-    return predict_noise(pipe, latents, 300, encode_prompt(pipe, 'a brown bear'))
+    return model.predict(latents, 300, model.embed('a brown bear'))
 
 
-def same(pipe, other) -> None:
+def same(model, other) -> None:
     "Both pipelines predict the same noise and decode the same clip."
-    torch.testing.assert_close(answer(pipe), answer(other))
+    torch.testing.assert_close(answer(model), answer(other))
     latents = torch.randn(1, 4, 2, 4, 4, generator=torch.Generator().manual_seed(4))
-    torch.testing.assert_close(decode_latents(pipe, latents), decode_latents(other, latents))
+    torch.testing.assert_close(model.decode(latents), other.decode(latents))
 
 
 def load(base, *args, **kwargs):
@@ -176,10 +179,10 @@ def test_whole_folder(saved):
 
 def test_image_folder_with_adapter_folder(saved):
     root, whole = saved
-    pipe = load(root / 'image', root / 'adapter')
-    same(pipe, whole)
-    assert isinstance(pipe.scheduler, DDIMScheduler) and pipe.scheduler.config.beta_schedule == 'linear'
-    assert pipe.scheduler.config.beta_end == 0.012 and not pipe.scheduler.config.clip_sample
+    model = load(root / 'image', root / 'adapter')
+    same(model, whole)
+    assert isinstance(model.scheduler, DDIMScheduler) and model.scheduler.config.beta_schedule == 'linear'
+    assert model.scheduler.config.beta_end == 0.012 and not model.scheduler.config.clip_sample
 
 
 def test_folder_of_image_unet_and_adapter(saved, tmp_path):
@@ -217,18 +220,18 @@ def test_checkpoint_file_in_original_keys(saved):
     root, whole = saved
     file = root / 'files' / 'image.safetensors'
     same(load(file, root / 'adapter', config=str(root / 'config')), whole)
-    pipe = load(file, root / 'files' / 'motion.safetensors', config=str(root / 'config'))
-    same(pipe, whole)
-    assert pipe.scheduler.config.beta_schedule == 'linear'
+    model = load(file, root / 'files' / 'motion.safetensors', config=str(root / 'config'))
+    same(model, whole)
+    assert model.scheduler.config.beta_schedule == 'linear'
 
 
 def test_half_precision(saved, tmp_path):
     whole = load(saved[0] / 'whole')
-    whole.to(torch.float16)
-    whole.save_pretrained(tmp_path)
-    assert {part.dtype for part in load(tmp_path).components.values() if isinstance(part, torch.nn.Module)} == {torch.float32}
-    pipe = load(saved[0] / 'image', saved[0] / 'adapter', dtype=torch.float16)
-    assert pipe.unet.dtype == pipe.vae.dtype == pipe.text_encoder.dtype == torch.float16
+    whole.pipe.to(torch.float16)
+    whole.pipe.save_pretrained(tmp_path)
+    assert {part.dtype for part in load(str(tmp_path)).pipe.components.values() if isinstance(part, torch.nn.Module)} == {torch.float32}
+    model = load(saved[0] / 'image', saved[0] / 'adapter', dtype=torch.float16)
+    assert model.unet.dtype == model.vae.dtype == model.text_encoder.dtype == torch.float16
 
 
 @pytest.mark.parametrize('where', ['lora', 'lora/pytorch_lora_weights.safetensors'])
@@ -281,48 +284,47 @@ def test_sources(tmp_path):
 
 # ---- encoding and predicting ----
 
-def test_encode_and_decode(tiny_pipe):
+def test_encode_and_decode(tiny_model):
     video = torch.rand(5, 3, 32, 48) * 2 - 1
-    latents = encode_video(tiny_pipe, video, chunk=2)
+    latents = tiny_model.encode(video, chunk=2)
     assert latents.shape == (1, 4, 5, 4, 6) and latents.dtype == torch.float32
-    alone = tiny_pipe.vae.encode(video[3:4]).latent_dist.mode() * tiny_pipe.vae.config.scaling_factor
+    alone = tiny_model.vae.encode(video[3:4]).latent_dist.mode() * tiny_model.vae.config.scaling_factor
     torch.testing.assert_close(latents[:, :, 3], alone)
-    back = decode_latents(tiny_pipe, latents, chunk=3)
+    back = tiny_model.decode(latents, chunk=3)
     assert back.shape == video.shape and back.abs().max() <= 1
-    torch.testing.assert_close(back, decode_latents(tiny_pipe, latents), atol=1e-5, rtol=0)
+    torch.testing.assert_close(back, tiny_model.decode(latents), atol=1e-5, rtol=0)
 
 
-def test_sides_must_divide(tiny_pipe):
-    with pytest.raises(ValueError, match='30×48'): encode_video(tiny_pipe, torch.zeros(2, 3, 30, 48))
+def test_sides_must_divide(tiny_model):
+    with pytest.raises(ValueError, match='30×48'): tiny_model.encode(torch.zeros(2, 3, 30, 48))
 
 
-def test_prompts(tiny_pipe):
-    text = encode_prompt(tiny_pipe, 'a brown bear')
+def test_prompts(tiny_model):
+    text = tiny_model.embed('a brown bear')
     assert text.shape == (1, 16, 16) and text.dtype == torch.float32
-    theirs = tiny_pipe.encode_prompt('a brown bear', 'cpu', 1, True)
+    theirs = tiny_model.pipe.encode_prompt('a brown bear', 'cpu', 1, True)
     torch.testing.assert_close(text, theirs[0])
-    torch.testing.assert_close(encode_prompt(tiny_pipe, ''), theirs[1])
-    assert len(token_ids(tiny_pipe, 'a brown bear')) == 5
-    with pytest.raises(ValueError, match='takes 16; shorten it'): encode_prompt(tiny_pipe, 'a bear ' * 8)
+    torch.testing.assert_close(tiny_model.embed(''), theirs[1])
+    with pytest.raises(ValueError, match='takes 16; shorten it'): tiny_model.embed('a bear ' * 8)
 
 
-def test_unknown_words(tiny_pipe):
-    assert unknown_words(tiny_pipe, 'a brown bear, walking on grass.') == []
-    assert unknown_words(tiny_pipe, 'a zebra walking; a zebra on moss') == ['zebra', 'moss']
+def test_unknown_words(tiny_model):
+    assert unknown_words(tiny_model, 'a brown bear, walking on grass.') == []
+    assert unknown_words(tiny_model, 'a zebra walking; a zebra on moss') == ['zebra', 'moss']
 
 
-def test_predict_noise(tiny_pipe):
+def test_predict_noise(tiny_model):
     latents, text = torch.randn(2, 4, 3, 4, 6), torch.randn(2, 16, 16)
-    eps = predict_noise(tiny_pipe, latents, 500, text)
+    eps = tiny_model.predict(latents, 500, text)
     assert eps.shape == latents.shape and eps.dtype == torch.float32
-    torch.testing.assert_close(eps, predict_noise(tiny_pipe, latents, 500, text[:, None].expand(2, 3, 16, 16)))
+    torch.testing.assert_close(eps, tiny_model.predict(latents, 500, text[:, None].expand(2, 3, 16, 16)))
     per_frame = torch.stack([text, text, -text], 1)
-    assert not torch.allclose(eps[:, :, 2], predict_noise(tiny_pipe, latents, 500, per_frame)[:, :, 2])
+    assert not torch.allclose(eps[:, :, 2], tiny_model.predict(latents, 500, per_frame)[:, :, 2])
 
 
-def test_predict_noise_gradients(tiny_pipe):
+def test_predict_noise_gradients(tiny_model):
     latents, text = torch.randn(1, 4, 2, 4, 4, requires_grad=True), torch.randn(1, 2, 16, 16, requires_grad=True)
-    predict_noise(tiny_pipe, latents, 500, text).square().mean().backward()
+    tiny_model.predict(latents, 500, text).square().mean().backward()
     assert latents.grad.abs().sum() > 0 and (text.grad.abs().sum((0, 2, 3)) > 0).all()
 
 
@@ -355,32 +357,32 @@ def test_world_classes():
 
 
 def test_default_device():
-    assert torch.device(models.default_device()).type in ('cpu', 'cuda', 'mps')
-    assert models.weights_folder().name == 'weights'
+    assert torch.device(default_device()).type in ('cpu', 'cuda', 'mps')
+    assert weights_folder().name == 'weights'
 
 
 # ---- what ships with the package ----
 
 @pytest.fixture(scope='module')
-def world() -> AnimateDiffPipeline:
-    return models.load_world_model('cpu')
+def world() -> AnimateDiff:
+    return load_world_model('cpu')
 
 
 def test_world_model_is_plain_diffusers(world):
-    assert world.vae_scale_factor == 8 and world.vae.config.latent_channels == 4
+    assert world.limits.factor == 8 and world.vae.config.latent_channels == 4
     assert world.unet.dtype == world.text_encoder.dtype == world.vae.dtype == torch.float32
     assert world.unet.config.motion_max_seq_length == 32
     torch.testing.assert_close(world.scheduler.alphas_cumprod, (1 - torch.linspace(0.00085, 0.012, 1000)).cumprod(0))
-    image = UNet2DConditionModel.from_pretrained(models.weights_folder() / 'world', subfolder='unet')
+    image = UNet2DConditionModel.from_pretrained(weights_folder() / 'world', subfolder='unet')
     inside = world.unet.state_dict()
     assert all(torch.equal(weight, inside[name]) for name, weight in image.state_dict().items())
 
 
 def test_world_weights_are_small_and_no_pickles():
-    files = [file for file in models.weights_folder().rglob('*') if file.is_file()]
+    files = [file for file in weights_folder().rglob('*') if file.is_file()]
     assert {file.suffix for file in files} <= {'.safetensors', '.json', '.txt', '.md'}
     assert sum(file.stat().st_size for file in files) <= 40e6
-    judge = models.weights_folder() / 'judge'
+    judge = weights_folder() / 'judge'
     assert sum(file.stat().st_size for file in judge.iterdir()) <= 3e6
 
 
@@ -391,12 +393,58 @@ def test_world_words_are_single_tokens(world):
 
 def test_world_vae(world):
     video = random_scene(4).render(frames=2).video
-    assert psnr(decode_latents(world, encode_video(world, video)), video) > 27  # one clip; the mean over scenes is 33
+    assert psnr(world.decode(world.encode(video)), video) > 27  # one clip; the mean over scenes is 33
 
 
 def test_shipped_judge_reads_unseen_scenes():
-    judge = models.load_judge()
+    judge = load_judge()
     scenes = [random_scene(seed) for seed in range(12)]
     read = [judge.read(scene.render().video) for scene in scenes]
     for name in world_classes():
         assert sum(words[name] == scene.attributes[name] for words, scene in zip(read, scenes)) >= 11
+
+
+# ---- models as the methods see them ----
+
+def test_models_keep_the_protocol(tiny_model):
+    image = ImageModel(tiny_model.pipe)
+    for model in (tiny_model, image, Wrapped(tiny_model, None)): assert isinstance(model, VideoModel)
+    assert tiny_model.limits.frames == 24 and tiny_model.limits.factor == 8 and tiny_model.limits.tokens == 16
+    assert tiny_model.traits.temporal_attention and not image.traits.temporal_attention
+    assert as_model(tiny_model) is tiny_model and isinstance(as_model(tiny_model.pipe), AnimateDiff)
+    assert isinstance(as_model(make_image_pipe()), ImageModel)
+    with pytest.raises(TypeError, match='The model is a int'): as_model(3)
+
+
+def test_a_wrapped_model_predicts_what_the_function_says(tiny_model):
+    z, text = torch.randn(1, 4, 3, 4, 6), tiny_model.embed('a bear')
+    double = Wrapped(tiny_model, lambda predict, z, t, text: 2 * predict(z, t, text))
+    with torch.no_grad(): assert torch.equal(double.predict(z, 500, text), 2 * tiny_model.predict(z, 500, text))
+    assert double.unet is tiny_model.unet and double.limits == tiny_model.limits
+
+
+def test_the_image_model_predicts_frame_by_frame(world):
+    alone = load_world_image_model('cpu')
+    z, text = torch.randn(2, 4, 3, 16, 16), torch.stack([alone.embed(p)[0] for p in ('a fox', 'a bear', 'a car')])
+    with torch.no_grad():
+        together = alone.predict(z, 500, text.expand(2, 3, -1, -1))
+        by_frame = torch.stack([alone.unet(z[:, :, f], 500, text[f].expand(2, -1, -1)).sample for f in range(3)], 2)
+    torch.testing.assert_close(together, by_frame, rtol=1e-4, atol=1e-5)
+    assert world.unet.config.sample_size == alone.unet.config.sample_size
+    with pytest.raises(ValueError, match='no temporal attention'): alone.sites('temporal')
+
+
+@pytest.mark.parametrize('part', [['os', 'system'], ['torch', 'load'], ['diffusers', 'DiffusionPipeline'], ['transformers', 'pipeline'], ['mine', 'UNet']])
+def test_pipelines_of_unknown_classes_are_not_loaded(saved, tmp_path, part):
+    import json, shutil
+    shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
+    index = json.loads((tmp_path / 'whole' / 'model_index.json').read_text())
+    (tmp_path / 'whole' / 'model_index.json').write_text(json.dumps(index | dict(text_encoder=part)))
+    with pytest.raises(ValueError, match=f'makes its text_encoder of {part[0]}.{part[1]}'): load(tmp_path / 'whole')
+
+
+def test_pipelines_with_code_are_not_loaded(saved, tmp_path):
+    import shutil
+    shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
+    (tmp_path / 'whole' / 'unet' / 'mine.py').write_text('print("hello")')
+    with pytest.raises(ValueError, match=r'brings code of its own \(mine.py\)'): load(tmp_path / 'whole')

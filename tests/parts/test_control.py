@@ -4,9 +4,13 @@ from fnmatch import fnmatch
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from videodirector.attention import AttentionEdit, Here, Recording, Site, attend, find_sites, probabilities
-from videodirector.control import (CrossControl, LayoutControl, LocalBlend, MutualControl, blend_size, cross_schedule, first_steps,
-                                   mask_at, match_words, refine, replace_words, slots_at, word_weights)
+from videodirector.attention.processor import AttentionEdit, Here, attend, probabilities
+from videodirector.attention.recording import Recording
+from videodirector.attention.sites import Site, find_sites
+from videodirector.data.mask import Mask
+from videodirector.parts.blend import LocalBlend, blend_size
+from videodirector.parts.control import (
+    CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, match_words, refine, replace_words, slots_at, word_weights)
 
 F, h, w, L = 3, 6, 10, 16
 SLOTS = ('edit_uncond', 'edit_cond', 'source_uncond', 'source_cond')
@@ -20,21 +24,21 @@ def softmax(x): return x.exp() / x.exp().sum(-1, keepdim=True)
 
 
 @pytest.fixture
-def unet_call(tiny_pipe):
+def unet_call(tiny_model):
     rng = torch.Generator().manual_seed(0)
     z, text = torch.randn(4, 4, F, h, w, generator=rng), torch.randn(4 * F, L, 16, generator=rng)
 
     def call(*edits, step=0, record=None):
-        with torch.no_grad(), attend(tiny_pipe.unet, edits, record) as at:
+        with torch.no_grad(), attend(tiny_model.unet, edits, record) as at:
             at.begin(step, SLOTS, F, h, w)
-            return tiny_pipe.unet(z, 7, text).sample
+            return tiny_model.unet(z, 7, text).sample
     return call
 
 
 def mask(all=False):
     m = torch.full((F, 8 * h, 8 * w), all)
     m[:, 8:24, 16:40] = True
-    return m
+    return Mask(m)
 
 
 # windows
@@ -82,9 +86,9 @@ def official_mapper(x, y, length):
     ('a bear walking on grass', 'a tiger walking on grass'), ('a bear on grass', 'a red bear with a hat on grass'),
     ('a red bear with a hat on grass', 'a bear on grass'), ('a bear, a tiger', 'a tiger, a bear'), ('bear', 'a a a'),
     ('a a bear', 'a bear')])
-def test_refine_is_prompt_to_prompts(tiny_pipe, source, target):
-    got = refine(tiny_pipe.tokenizer, source, target)
-    mapper = official_mapper(*(tiny_pipe.tokenizer(p).input_ids for p in (source, target)), L)
+def test_refine_is_prompt_to_prompts(tiny_model, source, target):
+    got = refine(tiny_model.tokenizer, source, target)
+    mapper = official_mapper(*(tiny_model.tokenizer(p).input_ids for p in (source, target)), L)
     for n, m in enumerate(mapper):
         assert got.share[n] == (m >= 0)
         assert got.matrix[:, n].nonzero().flatten().tolist() == ([m] if m >= 0 else [])
@@ -92,19 +96,19 @@ def test_refine_is_prompt_to_prompts(tiny_pipe, source, target):
 
 @pytest.mark.parametrize('align', [refine, replace_words])
 @pytest.mark.parametrize('prompt', ['a bear walking on grass', 'a zoo, a red tiger.', 'a'])
-def test_the_same_prompt_aligns_with_itself(tiny_pipe, align, prompt):
-    got = align(tiny_pipe.tokenizer, prompt, prompt)
+def test_the_same_prompt_aligns_with_itself(tiny_model, align, prompt):
+    got = align(tiny_model.tokenizer, prompt, prompt)
     assert torch.equal(got.matrix, torch.eye(L)) and got.share.all() and not got.new_words
 
 
-def test_pieces_of_different_words_are_not_matched(tiny_pipe):
-    got = refine(tiny_pipe.tokenizer, 'a zebra on grass', 'a zoo on grass')
+def test_pieces_of_different_words_are_not_matched(tiny_model):
+    got = refine(tiny_model.tokenizer, 'a zebra on grass', 'a zoo on grass')
     assert [w.text for w in got.new_words] == ['zoo']
     assert not got.share[list(got.new_words[0].tokens)].any()
 
 
-def test_words_beside_punctuation_are_aligned(tiny_pipe):
-    got = refine(tiny_pipe.tokenizer, 'a bear, walking.', 'a tiger, walking.')
+def test_words_beside_punctuation_are_aligned(tiny_model):
+    got = refine(tiny_model.tokenizer, 'a bear, walking.', 'a tiger, walking.')
     assert [w.text for w in got.new_words] == ['tiger'] and got.share.sum() == L - 1
 
 
@@ -113,37 +117,37 @@ def test_match_words():
     assert match_words('', 'ab') == [None, None] and match_words('ab', '') == []
 
 
-def test_replace_spreads_words_of_several_tokens(tiny_pipe):
-    got = replace_words(tiny_pipe.tokenizer, 'a bear on grass', 'a zoo on grass')  # 1 token → 3
+def test_replace_spreads_words_of_several_tokens(tiny_model):
+    got = replace_words(tiny_model.tokenizer, 'a bear on grass', 'a zoo on grass')  # 1 token → 3
     M = got.matrix
     assert torch.equal(M[2, 2:5], torch.full((3,), 1 / 3)) and M[2].sum() == 1
     assert M[3, 5] == M[4, 6] == M[5, 7] == 1 and M[1, 1] == 1 and M[0, 0] == 1
     assert M[13, 15] == 1 and M[14:].sum() == 0  # padding moves along
-    back = replace_words(tiny_pipe.tokenizer, 'a zoo on grass', 'a bear on grass').matrix  # 3 tokens → 1
+    back = replace_words(tiny_model.tokenizer, 'a zoo on grass', 'a bear on grass').matrix  # 3 tokens → 1
     assert torch.equal(back[2:5, 2], torch.ones(3)) and back[5, 3] == back[6, 4] == 1
 
 
-def test_replace_pairs_the_pieces_of_equally_long_words(tiny_pipe):
-    M = replace_words(tiny_pipe.tokenizer, 'a zoo, red', 'a emu, red').matrix
+def test_replace_pairs_the_pieces_of_equally_long_words(tiny_model):
+    M = replace_words(tiny_model.tokenizer, 'a zoo, red', 'a emu, red').matrix
     assert torch.equal(M, torch.eye(L))
 
 
-def test_replace_wants_equally_many_words(tiny_pipe):
+def test_replace_wants_equally_many_words(tiny_model):
     with pytest.raises(ValueError, match='3 .*4.*refine'):
-        replace_words(tiny_pipe.tokenizer, 'a bear walking', 'a red bear walking')
+        replace_words(tiny_model.tokenizer, 'a bear walking', 'a red bear walking')
 
 
-def test_weights_find_words(tiny_pipe):
-    e = word_weights(tiny_pipe.tokenizer, 'a zoo, a tiger', {'tiger': 2, 'zoo': .5})
+def test_weights_find_words(tiny_model):
+    e = word_weights(tiny_model.tokenizer, 'a zoo, a tiger', {'tiger': 2, 'zoo': .5})
     assert e.tolist() == [1, 1, .5, .5, .5, 1, 1, 2] + [1] * 8
-    with pytest.raises(ValueError, match='hat'): word_weights(tiny_pipe.tokenizer, 'a bear', {'hat': 2})
+    with pytest.raises(ValueError, match='hat'): word_weights(tiny_model.tokenizer, 'a bear', {'hat': 2})
 
 
 # cross-attention control
 
-def test_cross_control_is_its_equation(tiny_pipe):
-    alignment = refine(tiny_pipe.tokenizer, 'a bear on grass', 'a red tiger on grass')
-    e = word_weights(tiny_pipe.tokenizer, 'a red tiger on grass', {'red': 3})
+def test_cross_control_is_its_equation(tiny_model):
+    alignment = refine(tiny_model.tokenizer, 'a bear on grass', 'a red tiger on grass')
+    e = word_weights(tiny_model.tokenizer, 'a red tiger on grass', {'red': 3})
     alpha = cross_schedule(20, .5, L, {(3,): .9})
     p = softmax(draw(4, F, 2, h * w, L))
     M, a = alignment.matrix.double(), alignment.share.double()
@@ -154,9 +158,9 @@ def test_cross_control_is_its_equation(tiny_pipe):
         assert torch.equal(got[[0, 2, 3]], p[[0, 2, 3]])
 
 
-def test_weights_act_inside_the_window_only(tiny_pipe):
-    alignment = refine(tiny_pipe.tokenizer, 'a bear', 'a bear')
-    edit = CrossControl(alignment, cross_schedule(10, .5, L), word_weights(tiny_pipe.tokenizer, 'a bear', {'bear': 4}))
+def test_weights_act_inside_the_window_only(tiny_model):
+    alignment = refine(tiny_model.tokenizer, 'a bear', 'a bear')
+    edit = CrossControl(alignment, cross_schedule(10, .5, L), word_weights(tiny_model.tokenizer, 'a bear', {'bear': 4}))
     p = softmax(draw(4, F, 2, h * w, L))
     torch.testing.assert_close(edit.probs(p, here('cross', 0))[1, ..., 2], 4 * p[3, ..., 2])
     assert edit.on(4) and not edit.on(5)
@@ -195,7 +199,7 @@ def test_mutual_control_is_its_equation(given):
     out = probabilities(q2, k2, bias) @ v2
     for b in range(4):
         for f in range(F):
-            seen = torch.ones(h * w, dtype=torch.bool) if given is None else ~mask_at(given, h, w)[f].flatten()
+            seen = torch.ones(h * w, dtype=torch.bool) if given is None else ~(given.at(h, w) > 0)[f].flatten()
             keys, values = k[b, f], v[b, f]
             if b < 2:
                 keys = torch.cat([k[b + 2, f][:, seen], keys], 1)
@@ -208,16 +212,7 @@ def test_an_all_foreground_mask_leaves_plain_attention(unet_call):
 
 
 def test_mask_of_another_length(unet_call):
-    with pytest.raises(ValueError, match='2 frames'): unet_call(MutualControl(range(1), mask()[:2]))
-
-
-def test_mask_at_counts_area():
-    m = torch.zeros(1, 16, 24, dtype=torch.bool)
-    m[0, 0, 0] = m[0, 8:, 8:13] = True
-    assert mask_at(m, 2, 3).tolist() == [[[True, False, False], [False, True, False]]]
-    assert mask_at(m, 2, 3, .5).tolist() == [[[False] * 3, [False, True, False]]]
-    assert mask_at(m, 2, 3, .7).sum() == 0
-    assert mask_at(torch.ones(2, 50, 70, dtype=torch.bool), 6, 9).all()
+    with pytest.raises(ValueError, match='2 frames'): unet_call(MutualControl(range(1), Mask(mask().values[:2])))
 
 
 # all of them, on a UNet
@@ -225,25 +220,25 @@ def test_mask_at_counts_area():
 def changes(a, b): return (a - b).abs().amax((1, 2, 3, 4))
 
 
-def test_neutral_controls_change_nothing(unet_call, tiny_pipe):
-    cross = CrossControl(refine(tiny_pipe.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 0, L))
+def test_neutral_controls_change_nothing(unet_call, tiny_model):
+    cross = CrossControl(refine(tiny_model.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 0, L))
     edits = cross, LayoutControl(first_steps(10, 0)), MutualControl(range(10, 10), mask())
     assert torch.equal(unet_call(*edits), unet_call())
 
 
 @pytest.mark.parametrize('edit, touched', [
-    (lambda pipe: CrossControl(refine(pipe.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L)), [1]),
-    (lambda pipe: LayoutControl(range(10)), [1]),
-    (lambda pipe: MutualControl(range(10), mask()), [0, 1]),
-    (lambda pipe: MutualControl(range(10)), [0, 1])])
-def test_strong_controls_change_the_edit_and_not_the_source(unet_call, tiny_pipe, edit, touched):
-    difference = changes(unet_call(edit(tiny_pipe)), unet_call())
+    (lambda model: CrossControl(refine(model.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L)), [1]),
+    (lambda model: LayoutControl(range(10)), [1]),
+    (lambda model: MutualControl(range(10), mask()), [0, 1]),
+    (lambda model: MutualControl(range(10)), [0, 1])])
+def test_strong_controls_change_the_edit_and_not_the_source(unet_call, tiny_model, edit, touched):
+    difference = changes(unet_call(edit(tiny_model)), unet_call())
     for slot in range(4): assert difference[slot] > 1e-4 if slot in touched else difference[slot] < 1e-5
 
 
-def test_weights_change_the_output(unet_call, tiny_pipe):
-    alignment, schedule = refine(tiny_pipe.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L)
-    make = lambda e: CrossControl(alignment, schedule, word_weights(tiny_pipe.tokenizer, 'a tiger', {'tiger': e}))
+def test_weights_change_the_output(unet_call, tiny_model):
+    alignment, schedule = refine(tiny_model.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L)
+    make = lambda e: CrossControl(alignment, schedule, word_weights(tiny_model.tokenizer, 'a tiger', {'tiger': e}))
     one = unet_call(make(1))
     assert changes(unet_call(make(8)), one)[1] > 1e-4
     assert torch.equal(one, unet_call(CrossControl(alignment, schedule)))
@@ -255,8 +250,8 @@ def test_layout_control_makes_maps_equal(unet_call):
     assert all(torch.equal(maps.maps[name, 0, 'edit_cond'], maps.maps[name, 0, 'source_cond']) for name in maps.kind_of)
 
 
-def test_only_the_slots_that_are_read_are_needed(tiny_pipe):
-    cross = CrossControl(refine(tiny_pipe.tokenizer, 'a bear', 'a tiger'), cross_schedule(50, .9, L))
+def test_only_the_slots_that_are_read_are_needed(tiny_model):
+    cross = CrossControl(refine(tiny_model.tokenizer, 'a bear', 'a tiger'), cross_schedule(50, .9, L))
     edits = [cross, LayoutControl(range(20)), MutualControl(range(20, 40))]
     assert slots_at(edits, 0) == ('edit_uncond', 'edit_cond', 'source_cond')
     assert slots_at(edits, 20) == slots_at(edits, 39) == SLOTS
@@ -289,54 +284,9 @@ def test_default_sites_on_stable_diffusion_are_the_papers_layers():
     assert [site.name for site in find_sites(unet, 'spatial')] == [here.site.name for here in spatial]
 
 
-def test_blend_listens_where_a_map_is_about_16_by_16():
-    levels = {(64, 64): (16, 16), (64, 96): (16, 24), (40, 72): (10, 18), (36, 20): (18, 10), (16, 16): (16, 16), (15, 9): (15, 9), (4, 6): (4, 6)}
-    for latent, size in levels.items(): assert blend_size(*latent) == size, latent
-    blend = LocalBlend({'edit_cond': (2,)}, range(9))
-    sizes = (16, 24), (32, 48), (8, 12), (24, 16)
-    assert [blend.active(Here(0, SLOTS, F, 64, 96, Site(SPATIAL, 'cross'), size)) for size in sizes] == [True, False, False, False]
-
-
-def test_blend_is_prompt_to_prompts():
-    blend, p = LocalBlend({'source_cond': (2, 4), 'edit_cond': (3,)}, range(2, 9)), draw(2, 2, 4, F, 5, 6 * 10, L).softmax(-1)
-    for layer in p.flatten(0, 1):
-        assert blend.probs(layer, here('cross')) is layer
-    free = torch.zeros(F, 12, 20, dtype=torch.bool)
-    for slot, tokens in ((3, (2, 4)), (1, (3,))):  # every cell by hand
-        heat = p[:, :, slot, :, :, :, list(tokens)].sum(-1).mean((0, 1, 3)).view(F, 6, 10)
-        for f in range(F):
-            widest = torch.tensor([[heat[f, max(0, y - 1):y + 2, max(0, x - 1):x + 2].max() for x in range(10)] for y in range(6)])
-            free[f] |= (widest / widest.max() > .3).repeat_interleave(2, 0).repeat_interleave(2, 1)
-    assert torch.equal(blend.region(12, 20), free)
-
-
-def test_blend_takes_the_rest_from_the_source():
-    blend, z, pivot = LocalBlend({'edit_cond': (3,)}, range(2, 9)), draw(1, 4, F, h, w), draw(1, 4, F, h, w, seed=1)
-    p = torch.full((4, F, 2, h * w, L), .01)
-    p[1, 0, :, 13, 3] = p[1, 1, :, 0, 3] = .5  # frame 0 looks at row 1, column 3; frame 1 at the corner
-    p[1, 2, :, :, 3] = .2  # frame 2 everywhere
-    blend.probs(p, here('cross'))
-    assert blend(z, pivot, 1) is z
-    after, free = blend(z, pivot, 2), blend.region(h, w)
-    assert free[0].nonzero().tolist() == [[y, x] for y in range(3) for x in (2, 3, 4)] and free[1].sum() == 4 and free[2].all()
-    assert torch.equal(after[:, :, free], z[:, :, free]) and torch.equal(after[:, :, ~free], pivot[:, :, ~free])
-
-
-def test_blend_of_words(tiny_pipe):
-    def of(words, **settings): return LocalBlend.of(tiny_pipe.tokenizer, 'a bear on grass', 'a zoo tiger on grass', words, 50, **settings)
-    assert of(('bear', 'tiger')).words == {'source_cond': (2,), 'edit_cond': (5,)} and of(('bear', 'tiger')).steps == range(10, 50)
-    both = of((['bear', 'grass'], 'zoo tiger'))
-    assert both.words == {'source_cond': (2, 4), 'edit_cond': (2, 3, 4, 5)} and both.reads == ('source_cond', 'edit_cond')
-    assert slots_at([of(((), 'tiger'))], 3) == SLOTS[:2] and slots_at([both], 3) == ('edit_uncond', 'edit_cond', 'source_cond')
-    for words, message in ((('bear', 'fox'), "'fox' is not in"), ('bear', 'such as'), (('bear',), 'such as'), (((), ()), 'such as')):
-        with pytest.raises(ValueError, match=message): of(words)
-    with pytest.raises(ValueError, match='threshold is 3; choose'): of(('bear', 'tiger'), threshold=3)
-    with pytest.raises(ValueError, match='no cross-attention with 16×16 positions'): of(('bear', 'tiger')).region(64, 64)
-
-
-def test_controls_in_half_precision(tiny_pipe):
-    unet, slots = tiny_pipe.unet.to(torch.bfloat16), SLOTS
-    alignment = refine(tiny_pipe.tokenizer, 'a bear', 'a tiger')
+def test_controls_in_half_precision(tiny_model):
+    unet, slots = tiny_model.unet.to(torch.bfloat16), SLOTS
+    alignment = refine(tiny_model.tokenizer, 'a bear', 'a tiger')
     edits = CrossControl(alignment, cross_schedule(9, 1, L)), LayoutControl(range(9)), MutualControl(range(9), mask())
     with torch.no_grad(), attend(unet, edits, Recording(('cross', 'spatial', 'temporal'))) as at:
         at.begin(0, slots, F, h, w)
