@@ -4,12 +4,13 @@ import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 
+import nbformat
 import pytest
-from lessons import ROOT
+from lessons import ROOT, directives, name_of, notebooks
 
 PACKAGES = ('base', 'world', 'data', 'attention', 'sampling', 'models', 'metrics', 'segment', 'parts', 'methods', 'show',
             'bench', 'app', 'train')  # each may import those before it
-LINES, FUNCTION_LINES, PARAMETERS = 350, 40, 8
+LINES, FUNCTION_LINES, PARAMETERS, WIDTH = 350, 40, 8, 110
 
 
 def modules() -> dict[tuple, str]:
@@ -62,6 +63,12 @@ def too_large(house: dict[tuple, str]) -> list[str]:
     return found
 
 
+def too_wide(nb) -> list[str]:
+    "Lines of exported cells that are too long to be read at a glance."
+    return [f'{cell.id}: {line.strip()[:60]}… has {len(line)} characters' for cell in nb.cells if directives(cell.source).keys() & {'export', 'exports'}
+            for line in cell.source.splitlines() if cell.cell_type == 'code' and len(line) > WIDTH]
+
+
 def test_every_module_is_in_a_package():
     outside = [place for place in modules() if floor(place) == len(PACKAGES)]
     assert outside == [('__init__',)]
@@ -76,6 +83,10 @@ def test_no_package_goes_in_circles(): assert circle(modules()) == []
 def test_rooms_are_small(): assert too_large(modules()) == []
 
 
+@pytest.mark.parametrize('path', notebooks(), ids=name_of)
+def test_exported_lines_are_short(path): assert too_wide(nbformat.read(path, as_version=4)) == []
+
+
 def test_these_rules_bite():
     house = {('world', 'scene'): 'from ..models.api import VideoModel', ('base', 'store'): 'def f():\n    import videodirector.world',
              ('world', 'cast'): 'from .pairs import Pair', ('world', 'pairs'): 'from videodirector.world import cast',
@@ -85,6 +96,8 @@ def test_these_rules_bite():
     large = 'class A:\n    def f(self, a, b, c, d, *e, g, h, **i):' + '\n        1' * 40 + '\n    def g(a, /, b, c, d, e, f, *, g, h, i): 1\n'
     assert too_large({('x', 'y'): large}) == ['x.y.f has 41 lines', 'x.y.g takes 9 parameters']
     assert too_large({('x', 'y'): 'pass\n' * 351}) == ['x.y has 351 lines']
+    cells = [nbformat.v4.new_code_cell(mark + 'x' * 111) for mark in ('#| export\n', '#| exports\n', '', '#| hide\n')]
+    assert len(too_wide(nbformat.v4.new_notebook(cells=cells))) == 2
 
 
 @pytest.mark.parametrize('folder', ['videodirector', 'tests'])
