@@ -9,10 +9,12 @@ import torch
 from browser import write_notebook
 from PIL import Image
 
-from videodirector.click import click_mask
-from videodirector.masks import Mask, load_sam2, segment
-from videodirector.video import to_bytes
-from videodirector.world import Scene
+from videodirector.show.click import click_mask
+from videodirector.data.mask import Mask
+from videodirector.segment.follow import segment
+from videodirector.segment.sam2 import load_sam2
+from videodirector.data.video import to_bytes
+from videodirector.world.scene import Scene
 
 CLIP = "Scene('fox', 'meadow', 'right', seed=4).render({})"
 

@@ -12,8 +12,12 @@ from browser import write_notebook
 from lessons import NBS
 from nbformat import v4
 from PIL import Image
-from videodirector.attention import Recording, Word
-from videodirector.explore import Look, Packed, explore, pack, paint, pair_words, side_of
+from videodirector.attention.recording import Recording
+from videodirector.attention.words import Word
+from videodirector.explore import paint
+from videodirector.show.explore import explore
+from videodirector.show.look import Look
+from videodirector.show.packing import Packed, pack, pair_words, side_of
 
 F, L = 5, 9
 CROSS, COARSE, SPATIAL, TEMPORAL = ('up.1.attn2', 'up.0.attn2', 'up.1.attn1', 'up.1.motion')
@@ -246,7 +250,7 @@ def test_lesson_in_a_browser(lab, tmp_path):
     page.wait_for_function('n => +document.querySelector(".vd-explore").dataset.redraws >= n', arg=before + 30)
     explorer.get_by_text('❚❚ frames').click()
     assert 'spatial' in explorer.locator('button:disabled').first.inner_text()
-    assert "record(pipe, kinds=('spatial',))" in explorer.locator('button:disabled').first.get_attribute('title')
+    assert "record(model, kinds=('spatial',))" in explorer.locator('button:disabled').first.get_attribute('title')
     assert page.locator('.jp-CodeCell').count() == len([c for c in nb.cells if c.cell_type == 'code'])  # no key went to the notebook
     assert lab.errors == []
 

@@ -10,11 +10,17 @@ import pytest
 import torch
 from browser import write_notebook
 from PIL import Image
-from videodirector.attention import Recording, Word
-from videodirector.control import refine, replace_words
-from videodirector.show import (Playing, attention_video, frame_attention, limits_of, show_alignment, show_attention, show_change,
-                                show_components, show_difference, show_guidance, show_keys, show_layers, show_losses, show_maps,
-                                show_matrices, show_null, show_point, show_ribbons, show_steps, show_temporal, spread)
+from videodirector.attention.recording import Recording
+from videodirector.attention.words import Word
+from videodirector.parts.control import refine, replace_words
+from videodirector.show.cross_attention import (
+    show_alignment, show_attention, show_change, show_layers, show_steps)
+from videodirector.show.grid import limits_of, show_difference, show_maps, show_matrices, spread
+from videodirector.show.inversion import show_guidance, show_losses, show_null
+from videodirector.show.paint import attention_video
+from videodirector.show.playing import Playing
+from videodirector.show.self_attention import (
+    frame_attention, show_components, show_keys, show_point, show_ribbons, show_temporal)
 
 F, h, w, L = 5, 4, 6, 16
 
