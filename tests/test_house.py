@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from lessons import ROOT, directives, name_of, notebooks
 
-PACKAGES = ('base', 'world', 'data', 'attention', 'sampling', 'models', 'metrics', 'segment', 'parts', 'methods', 'show',
+PACKAGES = ('base', 'data', 'world', 'attention', 'sampling', 'models', 'metrics', 'segment', 'parts', 'methods', 'show',
             'bench', 'app', 'train')  # each may import those before it
 LINES, FUNCTION_LINES, PARAMETERS, WIDTH = 350, 40, 8, 110
 

@@ -57,11 +57,11 @@ def word_maps(
 
 # %% ../../nbs/bench/readability.ipynb #0677328f
 def cell_mask(
-    mask: Tensor,  # [F,H,W] bool
+    mask: Mask,
     size: tuple[int, int],  # (h, w) of the attention map
 ) -> Tensor:  # [F,h,w] bool
     "The cells of which more than half is inside the mask."
-    return F.adaptive_avg_pool2d(mask.float()[:, None], size)[:, 0] > 0.5
+    return mask.at(*size).cpu() > 0.5
 
 # %% ../../nbs/bench/readability.ipynb #2e20ff40
 def map_iou(
@@ -93,6 +93,6 @@ def measure_attention(
                      background=~render.mask)
         maps = word_maps(model, scene, render.video, t)
         for role in truth.keys() & maps.keys():
-            iou = map_iou(maps[role], cell_mask(truth[role].cpu(), maps[role].shape[1:]))
+            iou = map_iou(maps[role], cell_mask(truth[role], maps[role].shape[1:]))
             if iou is not None: scores.setdefault(role, []).append(iou)
     return {role: mean(scores[role]) for role in ATTRIBUTES if role in scores}
