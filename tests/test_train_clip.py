@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 from transformers import CLIPTokenizer
 
-from videodirector.metrics import TextVideoScore, clip_view
+from videodirector.metrics.text import TextVideoScore, clip_view
 from videodirector.models import weights_folder
 from videodirector.train_clip import (WORDS, ClipLoss, Recipe, build_clip, build_words, contrast, hard_negatives, main, measure,
                                       render_rows, spoil, standardise)

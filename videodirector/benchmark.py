@@ -29,7 +29,9 @@ from .director import Inversion, edit, invert, reconstruct
 from .evaluate import edit_pairs, load_parts, machine, quieten, rounded
 from .guidance import STDG
 from .masks import segment
-from .metrics import TextVideoScore, metrics_of, motion_smoothness
+from .bench.score import metrics_of
+from .metrics.motion import motion_smoothness
+from .metrics.text import TextVideoScore
 from .models import decode_latents, default_device
 from .train_masks import middle
 from .video import atomic_path, psnr, show_videos, to_bytes

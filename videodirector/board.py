@@ -30,8 +30,9 @@ from .control import first_steps, word_weights
 from .director import Edit, Inversion, check_clip, check_mask, check_prompt, edit, invert
 from .guidance import STDG, TERMS
 from .masks import Mask
-from .metrics import metrics_of
-from .show import SMALL_WORDS, colour_bar, limits_of, picture_grid, spread
+from .bench.score import metrics_of
+from .show.cross_attention import SMALL_WORDS
+from .show.grid import colour_bar, limits_of, picture_grid, spread
 from .video import gif_bytes, resize, side_by_side, to_bytes
 from .world import VOCABULARY, Scene, parse_prompt
 

@@ -134,7 +134,7 @@ def direct(
     "The main job: invert, tune, reconstruct, edit, measure, and write everything down."
     from videodirector.director import edit, invert
     from videodirector.guidance import STDG
-    from videodirector.show import show_attention
+    from videodirector.show.cross_attention import show_attention
     from videodirector.video import write_gif, write_video
     seconds, inverting = {}, dict(inverting or {})
     if inverting.get('stdg'): inverting['stdg'] = STDG(region=(editing or {}).get('region', 'foreground'))
