@@ -12,7 +12,8 @@ from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, Motion
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from videodirector.metrics.text import TextVideoScore
-from videodirector.models import Judge, world_classes
+from videodirector.models.animatediff import AnimateDiff
+from videodirector.models.judge import Judge, world_classes
 
 
 def pytest_collection_modifyitems(items):
@@ -67,9 +68,19 @@ def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
     return pipe
 
 
+def make_tiny_model(seed: int = 0) -> AnimateDiff:
+    "The same as a `VideoModel`."
+    return AnimateDiff(make_tiny_pipe(seed))
+
+
 @pytest.fixture
 def tiny_pipe() -> AnimateDiffPipeline:
     return make_tiny_pipe()
+
+
+@pytest.fixture
+def tiny_model() -> AnimateDiff:
+    return make_tiny_model()
 
 
 @pytest.fixture(scope='session')

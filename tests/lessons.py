@@ -1,7 +1,8 @@
-"""Run the lessons in nbs/ in a real kernel and store their outputs.
+"""Run the notebooks in nbs/ in a real kernel and store their outputs, or compare with those that are stored.
 
-    python tests/lessons.py nbs/03_inversion.ipynb    # re-execute one lesson and save what it shows
-    python tests/lessons.py                           # all of them, and README.md from the index
+    python tests/lessons.py nbs/03_inversion.ipynb            # re-execute one notebook and save what it shows
+    python tests/lessons.py                                   # all of them, and README.md from the index
+    python tests/lessons.py --check nbs/03_inversion.ipynb    # say what it prints otherwise than is saved, and save nothing
 """
 import argparse
 import base64
@@ -9,11 +10,14 @@ import io
 import json
 import os
 import re
-import sys
 import time
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
+from statistics import mean
 
 import nbformat
+import torch
 from execnb.nbio import dict2nb, write_nb
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
@@ -27,8 +31,24 @@ WIDGET_VIEW = 'application/vnd.jupyter.widget-view+json'
 
 
 def lessons() -> list[Path]:
-    "Every notebook of the project, in reading order, the index last."
-    return sorted(NBS.glob('*.ipynb'), key=lambda path: (path.stem == 'index', path.name))
+    "The course, in reading order: the numbered notebooks at the top of nbs/."
+    return sorted(NBS.glob('[0-9]*.ipynb'))
+
+
+def shelves() -> list[Path]:
+    "The reference notebooks: those in the folders of nbs/, and what has no number at the top."
+    course = {*lessons(), NBS / 'index.ipynb'}
+    return sorted(path for path in NBS.rglob('*.ipynb') if path not in course and '.ipynb_checkpoints' not in path.parts)
+
+
+def notebooks() -> list[Path]:
+    "Every notebook of the project, the index last."
+    return [*lessons(), *shelves(), NBS / 'index.ipynb']
+
+
+def name_of(path: Path) -> str:
+    "A notebook's place in nbs/, such as `world/places`."
+    return path.relative_to(NBS).with_suffix('').as_posix()
 
 
 def directives(source: str) -> dict[str, str]:
@@ -107,7 +127,7 @@ def execute_lesson(
     save: bool = False,  # write the fresh outputs into it?
     timeout: int = 600,  # seconds that one cell may take
 ):
-    "Run a lesson top to bottom in its own kernel, in nbs/; returns the notebook, raises `CellExecutionError`."
+    "Run a notebook top to bottom in its own kernel, in its own folder; returns it, raises `CellExecutionError`."
     path = Path(path).resolve()
     nb = nbformat.read(path, as_version=4)
     client = LessonClient(nb, timeout=timeout, kernel_name='python3', record_timing=False,
@@ -118,13 +138,130 @@ def execute_lesson(
     return nb
 
 
+# What a run prints, against what is saved. Another machine rounds otherwise, so numbers may be a little off; words may not.
+
+SHARE, UNITS, NOISE = .02, 2, 1e-5  # by 2 %, by two units of the last printed digit, or by what is too small to matter
+NUMBER = re.compile(r'(?:(?<![\w.])[-−])?\d+(?:,\d{3})*(?:\.\d*)?(?:e[-+]\d+)?(?: ?%)?')
+TIME = re.compile(r'\d[\d.,]* ?(?:µs|ms|s|min|seconds|minutes|it/s|s/it)\b')
+ADDRESS = re.compile(r'0x[0-9a-f]{6,}')
+
+
+def printed(cell) -> str:
+    "All that a cell printed, and its results as text."
+    texts = [o.text if o.output_type == 'stream' else '\n' + (o.data.get('text/markdown') or o.data.get('text/plain', '')) + '\n'
+             for o in cell.outputs if o.output_type != 'error']
+    return ''.join(texts).strip()
+
+
+def words_and_numbers(text: str) -> tuple[list[str], list[str]]:
+    "What stands between the numbers of a text, however it is spaced, and the numbers; times and addresses are left out."
+    text = ADDRESS.sub('0x…', TIME.sub('… s', text))
+    return [' '.join(words.split()) for words in NUMBER.split(text)], NUMBER.findall(text)
+
+
+def number_of(text: str) -> tuple[float, float]:
+    "A printed number, and the unit of its last digit; 0 for a count, which has no such unit."
+    digits, _, power = text.rstrip(' %').replace(',', '').replace('−', '-').partition('e')
+    decimals, scale = len(digits.partition('.')[2]), 10. ** int(power or 0)
+    return float(digits) * scale, 10. ** -decimals * scale if decimals or power or '%' in text else 0.
+
+
+def near(a: str, b: str) -> bool:
+    "Could two printed numbers be the same, computed on two machines?"
+    (x, unit), (y, other) = number_of(a), number_of(b)
+    return abs(x - y) <= max(SHARE * max(abs(x), abs(y)), UNITS * max(unit, other), NOISE if unit else 0) * (1 + 1e-9)
+
+
+def same_text(a: str, b: str) -> bool:
+    "Do two texts say the same in the same words, with numbers that are near each other?"
+    (words, numbers), (others, their) = words_and_numbers(a), words_and_numbers(b)
+    return words == others and all(map(near, numbers, their))
+
+
+def shows(cell) -> set[str]:
+    "The kinds of pictures that a cell shows."
+    return {kind for o in cell.outputs for kind in o.get('data', {}) if kind.startswith('image/')}
+
+
+def differences(saved, fresh) -> list[str]:
+    "What a run shows otherwise than is saved, cell by cell; cells marked `#| volatile` may say what they like."
+    before, found = {cell.id: cell for cell in saved.cells}, []
+    for cell in fresh.cells:
+        if cell.cell_type != 'code' or is_skipped(cell.source) or 'volatile' in directives(cell.source): continue
+        old, what = before[cell.id], cell.source.strip().splitlines()[:1] or ['']
+        if not same_text(printed(old), printed(cell)):
+            found.append(f'Cell {cell.id} ({what[0][:60]}) has saved\n{printed(old)}\nand prints now\n{printed(cell)}')
+        if shows(old) != shows(cell): found.append(f'Cell {cell.id} ({what[0][:60]}) has saved {shows(old)} and shows now {shows(cell)}')
+    return found
+
+
+# Figures in prose. A markdown cell that quotes stored results says at its end, where no reader sees it, what each figure is:
+#
+#     <!-- figures of results/evaluate_model.json
+#     99.5 % = generated / subject
+#     -->
+#
+# A path goes down by keys; `*` and the like stand for several, `kind=colour` for rows of a list, `{a − b}` for the difference of
+# two entries, pair by pair. Of several numbers it is the mean, or what stands before the path: least, greatest, count, low, high
+# (the ends of the 95 % interval).
+
+NOTE = re.compile(r'\s*<!-- figures of (\S+)\n(.*?)-->', re.S)
+
+
+def quoted(source: str) -> list[tuple[str, str, str]]:
+    "(file, figure, path) for every figure that a cell says to quote."
+    return [(file, *map(str.strip, line.split(' = ', 1))) for file, lines in NOTE.findall(source) for line in lines.strip().splitlines()]
+
+
+def numbers_at(data, path: list[str]) -> dict[tuple, float]:
+    "All numbers at a path, by the keys that its patterns stand for; `KeyError` if there are none."
+    if not path: return {(): float(data)}
+    step, *rest = path
+    if step.startswith('{'):
+        a, b = (numbers_at(data[name], rest) for name in step.strip('{}').split(' − '))
+        return {keys: a[keys] - b[keys] for keys in a if keys in b}
+    if isinstance(data, list):
+        field, _, wanted = step.partition('=')
+        chosen = {i: row for i, row in enumerate(data) if step == '*' or str(row.get(field)) == wanted}
+    else: chosen = {key: x for key, x in data.items() if key == step or step not in data and fnmatchcase(key, step)}
+    found = {}
+    for key, x in chosen.items():
+        with suppress(KeyError): found |= {(key, *more): number for more, number in numbers_at(x, rest).items()}
+    if not found: raise KeyError(step)
+    return found
+
+
+def stored_figure(data, path: str) -> float:
+    "The number that a path stands for."
+    first, _, rest = path.partition(' ')
+    how, way = (first, rest) if first in ('least', 'greatest', 'count', 'low', 'high') else ('mean', path)
+    found = [number for _, number in sorted(numbers_at(data, way.split(' / ')).items())]
+    if how in ('low', 'high'):
+        from videodirector.bench.tables import interval
+        return interval(torch.tensor(found, dtype=torch.float64))[1 if how == 'low' else 2]
+    return dict(least=min, greatest=max, count=len, mean=mean)[how](found)
+
+
+def wrong_figures(source: str, folder: Path) -> list[str]:
+    "What a cell quotes that is not in its prose, or is not what the results in this folder say, rounded to the digits it shows."
+    prose, complaints = NOTE.sub('', source), []
+    for file, figure, path in quoted(source):
+        if not re.search(rf'(?<![\w.,]){re.escape(figure)}(?![\d]|\.\d)', prose): complaints.append(f'{figure!r} is not in the prose')
+        try: value = stored_figure(json.loads((folder / file).read_text(encoding='utf-8')), path)
+        except (KeyError, FileNotFoundError) as error: complaints.append(f'{file} has no {path!r} ({error!r})'); continue
+        shown, unit = (1., 1e-9) if figure == 'all' else number_of(figure.lstrip('+'))
+        if '%' in figure: value *= 100
+        if abs(value - shown) > (unit or 1) / 2 + 1e-9: complaints.append(f'{figure!r} is {value:.6g} in {file}: {path}')
+    return complaints
+
+
 def readme_text() -> str:
-    "README.md: the index notebook as markdown, directives dropped, relative links made from the project's root."
+    "README.md: the index notebook as markdown, directives and notes dropped, relative links made from the project's root."
     nb = nbformat.read(NBS / 'index.ipynb', as_version=4)
     nb.metadata.language_info = {'name': 'python'}  # nbdev_clean drops it; code blocks want it
     text, resources = MarkdownExporter().from_notebook_node(nb)
     if resources.get('outputs'): raise ValueError('index.ipynb has a picture as an output; link one in images/ instead.')
-    text = re.sub(r'^#\|.*\n', '', text, flags=re.M)
+    text = re.sub(r'^#\|.*\n', '', NOTE.sub('', text), flags=re.M)
     relative = r'(?!https?:|#|mailto:|\.\./|nbs/)'
     text = re.sub(rf'(\]\(|src="){relative}', r'\1nbs/', text)
     return re.sub(r'(\]\(|src=")\.\./', r'\1', text).strip() + '\n'
@@ -132,11 +269,14 @@ def readme_text() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('notebooks', nargs='*', type=Path, help='lessons to run (all when left out)')
-    for path in parser.parse_args().notebooks or lessons():
-        start = time.perf_counter()
-        execute_lesson(path, save=True)
-        if path.stem == 'index': (ROOT / 'README.md').write_text(readme_text(), encoding='utf-8')
+    parser.add_argument('notebooks', nargs='*', type=Path, help='notebooks to run (all when left out)')
+    parser.add_argument('--check', action='store_true', help='compare with what is saved instead of saving')
+    args = parser.parse_args()
+    for path in args.notebooks or notebooks():
+        start, saved = time.perf_counter(), nbformat.read(path, as_version=4)
+        fresh = execute_lesson(path, save=not args.check)
+        if args.check: print(*differences(saved, fresh), sep='\n\n')
+        elif path.stem == 'index': (ROOT / 'README.md').write_text(readme_text(), encoding='utf-8')
         print(f'{path.name}: {time.perf_counter() - start:.0f} s, {path.stat().st_size // 1000} kB')
 
 

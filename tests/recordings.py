@@ -1,6 +1,8 @@
 "Recordings of random attention, as an edit makes them."
 import torch
-from videodirector.attention import Recording, Word
+
+from videodirector.attention.recording import Recording
+from videodirector.attention.words import Word
 
 F, L = 5, 9
 CROSS, COARSE, SPATIAL, TEMPORAL = ('up.1.attn2', 'up.0.attn2', 'up.1.attn1', 'up.1.motion')

@@ -1,5 +1,4 @@
-"The lessons run, hold the outputs they should, and the modules and README are what they export."
-import os
+"Lessons and shelves run and print what is saved in them, look as they should, and the modules and README are what they export."
 import re
 import shutil
 import subprocess
@@ -9,13 +8,28 @@ from pathlib import Path
 import nbformat
 import pytest
 from browser import browser_missing
-from lessons import NBS, ROOT, WIDGET_VIEW, directives, execute_lesson, lessons, readme_text
+from lessons import (
+    NBS,
+    ROOT,
+    WIDGET_VIEW,
+    differences,
+    directives,
+    execute_lesson,
+    lessons,
+    name_of,
+    near,
+    notebooks,
+    readme_text,
+    same_text,
+    shelves,
+)
+from nbformat import v4
 
-LESSONS = [path for path in lessons() if path.stem != 'index']
 MAX_BYTES = 1_500_000
 IN_A_BROWSER = {'12_board', '12_explore'}
-each_lesson = pytest.mark.parametrize('path', LESSONS, ids=lambda path: path.stem)
-each_notebook = pytest.mark.parametrize('path', lessons(), ids=lambda path: path.stem)
+each_lesson = pytest.mark.parametrize('path', lessons(), ids=name_of)
+each_shelf = pytest.mark.parametrize('path', shelves(), ids=name_of)
+each_notebook = pytest.mark.parametrize('path', notebooks(), ids=name_of)
 
 
 def read(path): return nbformat.read(path, as_version=4)
@@ -32,8 +46,49 @@ def has_picture(output) -> bool:
 def test_lesson_runs(path, monkeypatch):
     for name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'): monkeypatch.setenv(name, '1000000000')  # glibc then keeps what one layer frees for the next: a sixth faster
     if path.stem in IN_A_BROWSER and not browser_missing(): pytest.skip('the test of its widget runs it, cell by cell, in a browser')
-    execute_lesson(path)
+    found = differences(read(path), execute_lesson(path))
+    assert not found, '\n\n'.join(found)
 
+
+# what a run prints, against what is saved
+
+@pytest.mark.parametrize('saved, now', [
+    ('PSNR 26.4 dB, 3 clips', 'PSNR  26.5 dB, 3 clips'), ('IoU 0.59', 'IoU 0.61'), ('82% of 23,770,992', '80% of 23,771,500'),
+    ('differs by 3.1e-06', 'differs by 7.4e-06'), ('-0.00', '0.01'), ('(0.0029795682057738304, inf)', '(0.00298, inf)'),
+    ('took 3.2 s, 41 it/s', 'took 12 s, 7 it/s'), ('<Clip at 0x7f12ab34cd>', '<Clip at 0x7fff1200ab>'), ('[0.   0.12]', '[0.01 0.12]')])
+def test_another_machine_may_round_otherwise(saved, now): assert same_text(saved, now) and same_text(now, saved)
+
+
+@pytest.mark.parametrize('saved, now', [
+    ('PSNR 26.4 dB', 'PSNR 25.1 dB'), ('a fox, 26.4 dB', 'a bear, 26.4 dB'), ('16 frames', '17 frames'), ('IoU 0.59', 'IoU 0.62'),
+    ('up_blocks.1.attn2', 'up_blocks.2.attn2'), ('0.02', '-0.02'), ('12.0', 'inf'), ('[1, 2]', '[1, 2, 3]'), ('x', ''), ('4.0e-03', '5.0e-03')])
+def test_another_result_is_caught(saved, now): assert not same_text(saved, now) and not same_text(now, saved)
+
+
+def test_numbers_are_near_or_not():
+    assert near('100', '98') and not near('100', '97') and near('1,000', '1010') and not near('2 %', '5 %') and near('2 %', '4 %')
+
+
+def one_cell(output, source='1 + 1'):
+    nb = v4.new_notebook(cells=[v4.new_code_cell(source, outputs=output)])
+    nb.cells[0].id = 'here'
+    return nb
+
+
+def stream(text): return v4.new_output('stream', text=text)
+def result(text, **pictures): return v4.new_output('execute_result', data={'text/plain': text} | {f'image/{k}': v for k, v in pictures.items()})
+
+
+def test_a_cell_that_prints_something_else_is_named():
+    assert differences(one_cell([stream('a 1.0\n'), stream('b')]), one_cell([stream('a 1.01\nb')])) == []
+    assert differences(one_cell([result('3')]), one_cell([result('4')])) == ['Cell here (1 + 1) has saved\n3\nand prints now\n4']
+    assert 'here' in differences(one_cell([result('a fox')]), one_cell([]))[0]
+    assert "{'image/png'} and shows now set()" in differences(one_cell([result('x', png='…')]), one_cell([result('x')]))[0]
+    for source in ('#| volatile\nnow()', '#| eval: false\nnow()'):
+        assert differences(one_cell([result('3')], source), one_cell([result('4')], source)) == []
+
+
+# how notebooks look
 
 @each_notebook
 def test_saved_outputs_are_clean(path):
@@ -63,6 +118,14 @@ def test_lesson_opens_and_ends_as_a_lesson(path):
     assert not re.search(r'^\s*(from|import)\s+nbdev', code, re.M), 'a lesson imports nbdev'
 
 
+@each_shelf
+def test_shelf_opens_as_a_shelf(path):
+    nb = read(path)
+    assert re.match(r'# .+\n+> .+', nb.cells[0].source), 'the first cell wants "# Title" and "> one sentence"'
+    home = [directives(cell.source).get('default_exp') for cell in nb.cells[1:2]]
+    assert path.parent == NBS or home == [name_of(path).replace('/', '.')], f'the second cell wants #| default_exp, not {home}'
+
+
 @each_lesson
 def test_cells_are_short(path):
     sizes = sorted(len([line for line in cell.source.splitlines() if line.strip()]) for cell in code_cells(path)
@@ -79,7 +142,7 @@ def test_notebook_names_no_machine(path):
 
 def test_every_lesson_is_on_the_map():
     index = (NBS / 'index.ipynb').read_text(encoding='utf-8')
-    assert [path.name for path in LESSONS if f'({path.name})' not in index] == []
+    assert [path.name for path in lessons() if f'({path.name})' not in index] == []
 
 
 def test_modules_are_what_the_notebooks_export(tmp_path):
@@ -97,7 +160,8 @@ def test_modules_are_what_the_notebooks_export(tmp_path):
 
 def generated(root: Path) -> dict[str, bytes]:
     "The notebooks and modules under `root`, as relative name → content."
-    files = [*(root / 'nbs').glob('*.ipynb'), *(root / 'videodirector').glob('*.py')]
+    files = [*(root / 'nbs').rglob('*.ipynb'), *(root / 'videodirector').rglob('*.py')]
+    files = [file for file in files if '.ipynb_checkpoints' not in file.parts]
     return {str(file.relative_to(root)): file.read_bytes() for file in files}
 
 

@@ -5,8 +5,8 @@ from clips import gliding
 
 from videodirector.bench.score import metrics_of
 from videodirector.metrics.motion import interpolator, motion_smoothness
-from videodirector.video import psnr
-from videodirector.world import Scene
+from videodirector.metrics.pixels import psnr
+from videodirector.world.scene import Scene
 
 
 def test_smoothness_is_called_by_its_interpolator():

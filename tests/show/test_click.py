@@ -10,9 +10,11 @@ from browser import write_notebook
 from PIL import Image
 
 from videodirector.show.click import click_mask
-from videodirector.masks import Mask, load_sam2, segment
-from videodirector.video import to_bytes
-from videodirector.world import Scene
+from videodirector.data.mask import Mask
+from videodirector.segment.follow import segment
+from videodirector.segment.sam2 import load_sam2
+from videodirector.data.video import to_bytes
+from videodirector.world.scene import Scene
 
 CLIP = "Scene('fox', 'meadow', 'right', seed=4).render({})"
 
@@ -203,7 +205,7 @@ def test_click_widget_in_the_browser(lab, tmp_path):
     (x, y), box = middle(render.mask[0]), Mask(render.mask).boxes[0]
     lab.open(write_notebook(
         tmp_path / 'click.ipynb',
-        f"from videodirector.show.click import click_mask\nfrom videodirector.world import Scene\npicker = click_mask({CLIP.format(16)}.video)\npicker",
+        f"from videodirector.show.click import click_mask\nfrom videodirector.world.scene import Scene\npicker = click_mask({CLIP.format(16)}.video)\npicker",
         "if picker.prompts: print('AREA', picker.mask.area.mean().item(), '\\nPROMPTS', picker.prompts)", "print('all' + ' done')"))
     lab.run_all('all done')
     lab.page.wait_for_selector(STAGE)

@@ -3,8 +3,9 @@ import pytest
 import torch
 from figures import F, L, clip, draw, h, rows, scales, titles, w
 
-from videodirector.attention import Recording, Word
-from videodirector.control import refine, replace_words
+from videodirector.attention.recording import Recording
+from videodirector.attention.words import Word
+from videodirector.parts.control import refine, replace_words
 from videodirector.show.cross_attention import show_alignment, show_attention, show_change, show_layers, show_steps
 
 

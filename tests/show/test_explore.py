@@ -104,13 +104,13 @@ def test_lesson_in_a_browser(lab, tmp_path):
     page.wait_for_function('n => +document.querySelector(".vd-explore").dataset.redraws >= n', arg=before + 30)
     explorer.get_by_text('❚❚ frames').click()
     assert 'spatial' in explorer.locator('button:disabled').first.inner_text()
-    assert "record(pipe, kinds=('spatial',))" in explorer.locator('button:disabled').first.get_attribute('title')
+    assert "record(model, kinds=('spatial',))" in explorer.locator('button:disabled').first.get_attribute('title')
     assert page.locator('.jp-CodeCell').count() == len([c for c in nb.cells if c.cell_type == 'code'])  # no key went to the notebook
     assert lab.errors == []
 
 
 MAKE = """from safetensors.torch import load_file
-from videodirector.attention import Recording
+from videodirector.attention.recording import Recording
 from videodirector.show.explore import explore
 clips = load_file('clips.safetensors')
 e = explore(Recording.load('maps.safetensors'), clips['video'], clips['edited'], kind='cross', site='up.1.attn2', word='grass', step=5)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from recordings import CROSS, recorded
 
-from videodirector.attention import Recording
+from videodirector.attention.recording import Recording
 from videodirector.show.packing import Packed, pack, pair_words, side_of
 
 

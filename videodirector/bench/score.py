@@ -11,9 +11,9 @@ from ..metrics.motion import motion_error, motion_smoothness
 from ..metrics.perception import judge_distance
 from ..metrics.pixels import check_pair, paste_source, ssim
 from ..metrics.text import TextVideoScore
-from ..models import Judge
-from ..video import psnr
-from ..world import Render
+from ..models.judge import Judge
+from ..metrics.pixels import psnr
+from ..world.scene import Render
 
 # %% ../../nbs/bench/score.ipynb #95a3fae5
 def metrics_of(

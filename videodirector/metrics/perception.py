@@ -9,7 +9,7 @@ __all__ = ['load_lpips', 'judge_distance']
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..models import Judge
+from ..models.judge import Judge
 from .pixels import check_pair
 
 # %% ../../nbs/metrics/perception.ipynb #97fbc07f

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from ..models import weights_folder
+from ..models.folder import weights_folder
 
 # %% ../../nbs/metrics/text.ipynb #47723e31
 def clip_view(

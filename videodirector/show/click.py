@@ -18,8 +18,11 @@ import numpy as np
 import traitlets
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
-from ..masks import Mask, load_sam2, mark, overlay, segment
-from ..video import to_bytes
+from ..data.mask import Mask
+from ..segment.follow import segment
+from ..segment.sam2 import load_sam2
+from .masks import mark, overlay
+from ..data.video import to_bytes
 
 # %% ../../nbs/show/click.ipynb #6b158c6c
 def _file_bytes(

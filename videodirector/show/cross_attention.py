@@ -8,12 +8,13 @@ __all__ = ['SMALL_WORDS', 'show_attention', 'show_steps', 'show_layers', 'show_c
 # %% ../../nbs/show/cross_attention.ipynb #58214a2f
 import matplotlib.pyplot as plt
 import torch
-from ..attention import Recording, prompt_words
-from ..control import Alignment
+from ..attention.recording import Recording
+from ..attention.words import prompt_words
+from ..parts.control import Alignment
 from videodirector.show.grid import (
     DIFFERENCE_COLOURS, Axis, colour_bar, heat, limits_of, picture_grid, pictures, show_maps, show_matrices,
     spread)
-from ..video import to_bytes
+from ..data.video import to_bytes
 
 # %% ../../nbs/show/cross_attention.ipynb #4d4db61e
 SMALL_WORDS = tuple('a an the of on in at to with and is are next , . ;'.split())

@@ -16,13 +16,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import traitlets
-from ..attention import KINDS, Recording
+from ..attention.recording import Recording
+from ..attention.sites import KINDS
 from .cross_attention import SMALL_WORDS
 from .grid import DIFFERENCE_COLOURS, MAP_COLOURS
 from .look import Look, show_look
 from .packing import Packed, pack
 from .paint import palette
-from ..video import resize, to_bytes
+from ..data.video import resize, to_bytes
 
 # %% ../../nbs/show/explore.ipynb #11c80762
 CONTROLS = ('kind', 'site', 'branch', 'head', 'step', 'frame', 'word', 'key')

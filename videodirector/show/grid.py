@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from ..video import to_bytes
+from ..data.video import to_bytes
 
 # %% ../../nbs/show/grid.ipynb #d09335ae
 def limits_of(

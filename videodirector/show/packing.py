@@ -16,7 +16,8 @@ from math import prod
 # %% ../../nbs/show/packing.ipynb #bbc027c9
 import numpy as np
 import torch
-from ..attention import KINDS, Recording
+from ..attention.recording import Recording
+from ..attention.sites import KINDS
 
 # %% ../../nbs/show/packing.ipynb #3567d40f
 _HEAD_AXIS = dict(cross=1, spatial=1, temporal=2)  # of a `Recording`'s maps

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from .grid import DIFFERENCE_COLOURS, MAP_COLOURS, limits_of
-from ..video import to_bytes, to_video
+from ..data.video import to_bytes, to_video
 
 # %% ../../nbs/show/paint.ipynb #970508d3
 def palette(

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 # %% ../../nbs/show/playing.ipynb #e4158f74
 import ipywidgets
 import torch.nn.functional as F
-from ..video import gif_bytes, side_by_side, write_video
+from ..data.video import write_video
+from .clips import gif_bytes, side_by_side
 
 # %% ../../nbs/show/playing.ipynb #4b478ac0
 class Playing(ipywidgets.Video):

@@ -16,7 +16,7 @@ from pathlib import Path
 import ipywidgets as widgets
 from IPython.display import display
 from torch import Tensor
-from ..video import gif_bytes
+from .clips import gif_bytes
 
 # %% ../../nbs/show/rating.ipynb #6adbe275
 RATING_COLUMNS = ['rater', 'question', 'method', 'rank']

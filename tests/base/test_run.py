@@ -1,0 +1,37 @@
+"A run tells of its steps, can be stopped before any, and keeps what is done."
+import pytest
+import torch
+
+from videodirector.base.run import Run, check_finite
+
+
+def test_steps_are_told_and_can_be_stopped():
+    told = []
+    def on_step(*step):
+        told.append(step)
+        if step[1] == 2: raise KeyError
+    with pytest.raises(KeyError):
+        for i, item in Run(progress=False, on_step=on_step).steps('walk', 'abcd'): told.append(item)
+    assert told == [('walk', 0, 4), 'a', ('walk', 1, 4), 'b', ('walk', 2, 4)]
+
+
+def test_kept_steps_are_made_once(tmp_path):
+    made = []
+    def make(): made.append(1); return dict(x=torch.rand(3), n=torch.tensor(7, dtype=torch.float64))
+    first, again = (Run(folder=tmp_path / 'new').keep('step-1', make) for _ in range(2))
+    assert len(made) == 1 and torch.equal(first['x'], again['x']) and again['n'].dtype == torch.float64
+    Run().keep('step-1', make)
+    assert len(made) == 2
+
+
+def test_other_inputs_are_refused(tmp_path):
+    inputs = dict(clip=torch.ones(2), prompt='a bear', settings=dict(steps=5))
+    Run(folder=tmp_path).bind(**inputs)
+    Run(folder=tmp_path).bind(**inputs)
+    for other, name in ((dict(clip=torch.zeros(2)), 'clip'), (dict(prompt='a fox'), 'prompt'), (dict(settings=dict(steps=6)), 'settings')):
+        with pytest.raises(ValueError, match=rf'other inputs \({name}\)'): Run(folder=tmp_path).bind(**inputs | other)
+
+
+def test_the_first_bad_number_stops():
+    assert check_finite(torch.ones(2), 'It').tolist() == [1, 1]
+    with pytest.raises(FloatingPointError, match='The latent at step 3 is not finite'): check_finite(torch.tensor(float('nan')), 'The latent at step 3')

@@ -1,0 +1,135 @@
+"Null text: it repairs the guided path, touches nothing else, and does what the papers say."
+import pytest
+import torch
+from torch.testing import assert_close
+
+
+from videodirector.models.api import Wrapped, frozen
+from videodirector.parts.inversion import invert_ddim, sample_ddim
+from videodirector.parts.null_text import fit_null, optimise_null
+from videodirector.parts.settings import InvertSettings
+
+FRAMES = 3
+
+
+@pytest.fixture
+def case(tiny_model):
+    "model, pivots, text, schedule"
+    schedule, text = tiny_model.schedule(4, 4.), tiny_model.embed('a brown bear on grass')
+    z0 = torch.randn(1, 4, FRAMES, 4, 6, generator=torch.manual_seed(0))
+    return tiny_model, invert_ddim(tiny_model, z0, text, schedule), text, schedule
+
+
+def tuned(case, **settings): return optimise_null(*case, **dict(lr=.01) | settings)
+
+
+@pytest.mark.parametrize('shared, frames', [(False, FRAMES), (True, 1)])
+@pytest.mark.parametrize('cfg', ['standard', 'videodirector'])
+def test_guided_path_comes_closer_to_the_clip(case, shared, frames, cfg):
+    model, pivots, text, _ = case
+    schedule = model.schedule(4, 4., cfg)
+    null = tuned((model, pivots, text, schedule), shared=shared)
+    assert null.embeddings.shape == (4, frames, 16, 16) and null.embeddings.dtype == torch.float32
+    def error(embedding): return (sample_ddim(model, pivots[-1:], text, embedding, schedule) - pivots[:1]).square().mean()
+    assert error(null.embeddings) < .9 * error(model.embed(''))
+    assert len(null.losses) == 4 and all(1 <= len(curve) <= 10 for curve in null.losses)
+
+
+def test_frames_get_embeddings_of_their_own(case):
+    per_frame, shared = tuned(case), tuned(case, shared=True)
+    assert (per_frame.embeddings[:, 0] - per_frame.embeddings[:, 1]).abs().max() > 1e-4
+    assert repr(shared).startswith('NullText(4 steps, shared, ')
+
+
+def test_no_updates_leave_the_negative_prompt(case):
+    null = tuned(case, inner_steps=0, negative_prompt='red hat')
+    assert torch.equal(null.embeddings, case[0].embed('red hat').expand(4, FRAMES, -1, -1))
+    assert null.losses == [[]] * 4
+
+
+def test_a_generous_tolerance_stops_after_the_first_update(case):
+    null = tuned(case, tolerance=1e9)
+    assert [len(curve) for curve in null.losses] == [1] * 4
+    assert not torch.equal(null.embeddings[0], case[0].embed('').expand(FRAMES, -1, -1))
+
+
+def test_tolerance_grows_with_the_step(case):
+    model, pivots, text, schedule = case
+    phi, z, target = model.embed(''), pivots[1:2], pivots[:1]
+    with torch.no_grad(): eps_c = model.predict(z, 0, text)
+    first = fit_null(model, phi, z, target, eps_c, schedule, 3, InvertSettings(inner_steps=1, lr=.01))[1][0]
+    assert len(fit_null(model, phi, z, target, eps_c, schedule, 3, InvertSettings(inner_steps=5, lr=.01, tolerance=first - 6e-5 + 1e-6))[1]) == 1
+    assert len(fit_null(model, phi, z, target, eps_c, schedule, 3, InvertSettings(inner_steps=5, lr=.01, tolerance=-1.))[1]) == 5
+
+
+def test_learning_rate_fades_and_adam_is_fresh(case):
+    model, pivots, text, schedule = case
+    phi = model.embed('')
+    for i in (0, 2):
+        z, target = pivots[4 - i][None], pivots[3 - i][None]
+        with torch.no_grad(): eps_c = model.predict(z, schedule.timesteps[i], text)
+        moved = (fit_null(model, phi, z, target, eps_c, schedule, i, InvertSettings(inner_steps=1, lr=.01))[0] - phi).abs().max()
+        assert_close(moved.item(), .01 * (1 - i / 8), rtol=1e-3, atol=0)  # Adam's first update is the learning rate itself
+
+
+def test_equals_the_plain_loop(case):
+    "The same algorithm in one flat loop, as the papers state it."
+    model, pivots, text, schedule = case
+    phi, z = model.embed('').repeat(FRAMES, 1, 1), pivots[-1:]
+    null = tuned(case, inner_steps=3)
+    for i, t in enumerate(schedule.timesteps):
+        phi = phi.detach().requires_grad_()
+        adam = torch.optim.Adam([phi], lr=.01 * (1 - i / (2 * 4)))
+        eps_c = model.predict(z, t, text).detach()
+        for _ in range(3):
+            eps_u = model.predict(z, t, phi[None])
+            loss = torch.nn.functional.mse_loss(schedule.step(eps_u + 4 * (eps_c - eps_u), z, i), pivots[3 - i][None])
+            adam.zero_grad(), loss.backward(), adam.step()
+            if loss.item() < 1e-5 + i * 2e-5: break
+        eps_u = model.predict(z, t, phi[None]).detach()
+        z = schedule.step(eps_u + 4 * (eps_c - eps_u), z, i)
+        assert_close(null.embeddings[i], phi.detach(), atol=1e-4, rtol=1e-3)
+
+
+def test_the_model_is_given_back_untouched(case):
+    model = case[0]
+    next(model.unet.parameters()).requires_grad_(False)
+    flags = [p.requires_grad for p in model.unet.parameters()]
+    weights = [p.clone() for p in model.unet.parameters()]
+    tuned(case, inner_steps=2)
+    assert [p.requires_grad for p in model.unet.parameters()] == flags
+    assert all(p.grad is None for p in model.unet.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.unet.parameters()))
+
+
+def test_frozen_gives_back_after_an_exception():
+    layer = torch.nn.Linear(2, 2)
+    with pytest.raises(KeyError), frozen(layer):
+        assert not layer.weight.requires_grad
+        raise KeyError
+    assert layer.weight.requires_grad
+
+
+def test_works_where_gradients_are_off(case):
+    expected = tuned(case, inner_steps=2)
+    with torch.no_grad(): assert torch.equal(tuned(case, inner_steps=2).embeddings, expected.embeddings)
+
+
+def test_bad_numbers_stop_with_the_step(case):
+    model, *rest = case
+    def broken(predict, z, t, text): return predict(z, t, text) * (float('nan') if t == case[3].timesteps[2] else 1)
+    with pytest.raises(FloatingPointError, match='step 2'): tuned((Wrapped(model, broken), *rest), inner_steps=2)
+    assert all(p.requires_grad for p in case[0].unet.parameters())
+
+
+def test_pivots_must_fit_the_schedule(case):
+    model, pivots, text, schedule = case
+    with pytest.raises(ValueError, match='4 pivots were given for 4 steps'): tuned((model, pivots[:-1], text, schedule))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_weights_keep_float32_where_it_counts(case, dtype):
+    model, pivots, text, schedule = case
+    model.unet.to(dtype)
+    null = tuned(case, inner_steps=3)
+    assert null.embeddings.dtype == torch.float32 and all(c[-1] < c[0] for c in null.losses if len(c) > 1)
