@@ -16,12 +16,15 @@ from videodirector.models.animatediff import AnimateDiff
 from videodirector.models.judge import Judge, world_classes
 
 
+SHARED = {'demo', 'done'}  # fixtures of a module that take a minute: their tests stay together in one process
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    "Lessons, which take longest, open both halves of the list: two processes begin with one half each, and share the short tests at the end."
-    lessons = [item for item in items if item.name.startswith('test_lesson_runs')]
-    others = [item for item in items if item not in lessons]
-    half = len(others) // 2
-    items[:] = [*lessons[::2], *others[:half], *lessons[1::2], *others[half:]]
+    "Lessons, which take longest, come first; the short tests at the end let all processes finish together."
+    for item in items:
+        for name in SHARED & set(item.fixturenames): item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: not item.name.startswith('test_lesson_runs'))
 
 
 ALPHABET = 'abcdefghijklmnopqrstuvwxyz,.'

@@ -67,8 +67,8 @@ def largest_region(
 def ellipse(
     mask: Mask,
 ) -> Mask:  # hard
-    """The mask, and around the largest region of each frame an ellipse of its centre, size and direction (VideoDirector,
-    CVPR 2025)."""
+    """The mask, and around the largest region of each frame an ellipse of its centre, size and direction
+    (VideoDirector, CVPR 2025)."""
     frames = [frame | _ellipse_around(largest_region(frame)) if frame.any() else frame for frame in mask.hard.cpu().numpy()]
     return Mask(torch.from_numpy(np.stack(frames)).to(mask.values.device))
 
@@ -90,7 +90,8 @@ def box_mask(
     frames, height, width = shape
     boxes = [box] * frames if np.ndim(box) == 1 else list(box)
     if len(boxes) != frames:
-        raise ValueError(f'{len(boxes)} boxes were given for {frames} frames; give one, or one for each frame.')
+        raise ValueError(f'{len(boxes)} boxes were given for {frames} frames; give one, or one for each '
+                         'frame.')
     if any(np.shape(corners) != (4,) or not np.isfinite(corners).all() for corners in boxes):
         raise ValueError(f'{box} is no box; give left, top, right, bottom in pixels.')
     values = torch.zeros(shape)

@@ -78,7 +78,8 @@ def segment(
     frame: int = 0,  # the frame that they belong to
     model: nn.Module | str | Path | None = None,  # from `load_sam2`, or what it takes; None: the tiny one
 ) -> Mask:  # [F, H, W], hard
-    """The mask of the thing in all frames, from SAM 2 (Ravi et al. 2024). Several things: `segment(…) | segment(…)`.
+    """The mask of the thing in all frames, from SAM 2 (Ravi et al. 2024). Several things: `segment(…) |
+    segment(…)`.
 
     ValueError, as a sentence, for prompts outside the clip and if nothing is found."""
     if video.ndim != 4 or video.shape[1] != 3:

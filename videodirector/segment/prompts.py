@@ -51,7 +51,8 @@ def check_prompts(
     "A ValueError for prompts that don't fit a clip of this shape."
     length, _, height, width = shape
     drawn = {frame} if box is not None or mask is not None else set()
-    if not clicks and not drawn: raise ValueError('Nothing says what to segment; give points, a box or a mask.')
+    if not clicks and not drawn:
+        raise ValueError('Nothing says what to segment; give points, a box or a mask.')
     for f in set(clicks) | drawn:
         if not 0 <= f < length:
             raise ValueError(f'Frame {f} is not in the clip, whose frames are 0 to {length - 1}.')
@@ -91,7 +92,8 @@ def _whole(mask, frame, shape, model):
     whole = Mask((mask.values[frame] if isinstance(mask, Mask) else mask)[None])
     height, width = whole.values.shape[1:]
     if (height, width) != tuple(shape[2:]):
-        raise ValueError(f'The mask is {height}×{width} and the clip {shape[2]}×{shape[3]}; give both in the same size.')
+        raise ValueError(f'The mask is {height}×{width} and the clip {shape[2]}×{shape[3]}; give both in the '
+                         'same size.')
     if not whole.hard.any(): raise ValueError(f'The mask of frame {frame} is empty; mark the thing.')
     small = resize(whole.values[:, None], (model.image_size,) * 2) > 0.5
     return small.float().to(model.device)

@@ -87,7 +87,8 @@ def side_by_side(
     "One clip with all clips next to each other under their titles."
     shapes = {title: (len(video), video.shape[2]) for title, video in videos.items()}
     if len(set(shapes.values())) != 1:
-        raise ValueError(f'Clips side by side need the same number of frames and the same height, not {shapes}.')
+        raise ValueError('Clips side by side need the same number of frames and the same height, not '
+                         f'{shapes}.')
     columns = []
     for title, video in videos.items():
         check_video(video)
