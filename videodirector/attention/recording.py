@@ -24,16 +24,16 @@ from ..base.store import read_tensors, write_tensors
 class Recording:
     "Attention maps by site, step and slot, kept while `attend(unet, record=…)` or `record(pipe)` runs."
     def __init__(self,
-        kinds=("cross",),  # kinds of sites to listen to
-        sites="*",  # glob(s) on dotted names
+        kinds=('cross',),  # kinds of sites to listen to
+        sites='*',  # glob(s) on dotted names
         steps=None,  # step indices to keep, None = all
         slots=None,  # slot names to keep, None = all
-        reduce="heads",  # what to average while recording: "heads", "steps" (filed under step 0), both, or () for nothing
+        reduce='heads',  # what to average while recording: "heads", "steps" (filed under step 0), both, or () for nothing
         keys: bool = False,  # keep the keys as well
         live: bool = False,  # keep the very tensors, with their gradients (else float16 copies on the CPU)
         budget: float = 1024,  # MiB; a warning tells if the run is going to need more
     ):
-        if odd := set(several(reduce)) - {"heads", "steps"}:
+        if odd := set(several(reduce)) - {'heads', 'steps'}:
             raise ValueError(f"{', '.join(odd)} can't be averaged while recording; reduce takes heads, steps, both or ()")
         self.kinds, self.sites, self.reduce, self.with_keys, self.live = kinds, sites, several(reduce), keys, live
         self.only_steps, self.only_slots, self.budget = [steps] if isinstance(steps, int) else steps, slots, budget
@@ -51,9 +51,9 @@ class Recording:
         """Store probabilities [slot, F|N, head, query, key] as [F, (head), h, w, key] or [h, w, (head), F, F] by slot.
 
         While SA-II acts, the keys of spatial maps are 2·h·w, the source's first."""
-        apart = "heads" not in self.reduce
+        apart = 'heads' not in self.reduce
         if not apart: p = p.mean(2, keepdim=True)
-        axis = 0 if here.site.kind == "temporal" else 2  # where the h·w positions are, once the slot is taken
+        axis = 0 if here.site.kind == 'temporal' else 2  # where the h·w positions are, once the slot is taken
         for s in self.names(here):
             m = p[here.slot(s)].unflatten(axis, here.size)
             self.kind_of[here.site.name] = here.site.kind
@@ -62,29 +62,29 @@ class Recording:
 
     def file(self, site, step, slot, m):
         "Put a map in its place; with steps averaged, into the running mean."
-        if "steps" not in self.reduce: self.maps[site, step, slot] = self.store(m)
+        if 'steps' not in self.reduce: self.maps[site, step, slot] = self.store(m)
         else:
             n = self.counts[site, slot] = self.counts.get((site, slot), 0) + 1
-            m = m if self.live else m.detach().to("cpu", torch.float32)
+            m = m if self.live else m.detach().to('cpu', torch.float32)
             self.maps[site, 0, slot] = m if n == 1 else self.maps[site, 0, slot].lerp(m, 1 / n)
 
     def keep_keys(self, k, here: Here):
         "Store keys [slot, F|N, head, token, d] as [F, h, w, c] (spatial), [F, L, c] (cross), [h, w, F, c] (temporal)."
         if not self.with_keys: return
         k = k.transpose(2, 3).flatten(3)  # heads back into channels
-        axis = {"cross": None, "spatial": 1, "temporal": 0}[here.site.kind]
+        axis = {'cross': None, 'spatial': 1, 'temporal': 0}[here.site.kind]
         for s in self.names(here):
             m = k[here.slot(s)]
             self.keys[here.site.name, here.step, s] = self.store(m if axis is None else m.unflatten(axis, here.size))
 
     def store(self, x):
         "A tensor as it is kept: itself if `live`, else a half-precision copy on the CPU."
-        return x if self.live else x.detach().to("cpu", torch.float16)
+        return x if self.live else x.detach().to('cpu', torch.float16)
 
     def __repr__(self):
         sites, steps, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
         what = f"{len(sites)} sites × {len(steps)} steps × {', '.join(slots) or 'no slots'}"
-        return f"Recording({len(self.maps)} maps: {what}, {self.size / 2**20:.1f} MiB)"
+        return f'Recording({len(self.maps)} maps: {what}, {self.size / 2**20:.1f} MiB)'
 
     @property
     def size(self) -> int:
@@ -94,7 +94,7 @@ class Recording:
     def check_budget(self, step, total=None):
         "Before a step is recorded: warn once if the run of `total` steps (None = unknown) will need more than the budget."
         done = {key[1] for key in (*self.maps, *self.keys)}
-        if not done or step in done or "steps" in self.reduce: return
+        if not done or step in done or 'steps' in self.reduce: return
         wanted = len(done) + 1 if total is None else total
         if self.only_steps is not None: wanted = len([i for i in self.only_steps if total is None or i < total])
         expected = self.size / len(done) * wanted / 2**20
@@ -104,23 +104,23 @@ class Recording:
         self.budget = math.inf  # said once is enough
 
     @property
-    def cross(self): return Maps(self, "cross")  # `maps.cross["tiger", step, site]` → [F, h, w]; `maps.cross(slot)` → [F, h, w, L]
+    def cross(self): return Maps(self, 'cross')  # `maps.cross["tiger", step, site]` → [F, h, w]; `maps.cross(slot)` → [F, h, w, L]
     @property
-    def spatial(self): return Maps(self, "spatial")  # `maps.spatial[step, site]` → [F, h, w, h·w]
+    def spatial(self): return Maps(self, 'spatial')  # `maps.spatial[step, site]` → [F, h, w, h·w]
     @property
-    def temporal(self): return Maps(self, "temporal")  # `maps.temporal[step, site]` → [h, w, F, F] (query frame, key frame)
+    def temporal(self): return Maps(self, 'temporal')  # `maps.temporal[step, site]` → [h, w, F, F] (query frame, key frame)
 
     def find(self,
         kind: str,  # kind of site
         slot: str,  # slot name
         steps=None,  # a step or several, None = all
-        sites="*",  # glob(s) on dotted names
+        sites='*',  # glob(s) on dotted names
     ) -> list:  # maps, heads averaged, float32
         "The recorded maps that answer a description; ValueError (saying what there is) if there are none."
         steps = None if steps is None else [steps] if isinstance(steps, int) else list(steps)
         hits = [m.float() for (name, i, s), m in self.maps.items() if self.kind_of[name] == kind and s == slot
                 and (steps is None or i in steps) and named_like(name, sites)]
-        if hits: return hits if "heads" in self.reduce else [m.mean(2 if kind == "temporal" else 1) for m in hits]
+        if hits: return hits if 'heads' in self.reduce else [m.mean(2 if kind == 'temporal' else 1) for m in hits]
         names, seen, slots = (sorted({key[i] for key in self.maps if self.kind_of[key[0]] == kind}) for i in range(3))
         raise ValueError(f"no {kind} map of slot {slot!r}, steps {steps}, sites {sites!r} was recorded; ask for one of "
                          f"slots: {', '.join(slots)}; steps: {seen}; sites: {', '.join(names)}")

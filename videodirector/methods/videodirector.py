@@ -28,10 +28,10 @@ from ..models.sources import as_model
 from ..parts.blend import LocalBlend
 from ..parts.control import (
     CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine, replace_words, slots_at, word_weights)
-from ..parts.guidance import STDG, Guidance, Guide
+from ..parts.guidance import Guidance, Guide
 from ..parts.inversion import invert_ddim, per_frame
 from ..parts.null_text import NullText, optimise_null
-from ..parts.settings import EditSettings, InvertSettings
+from ..parts.settings import STDG, EditSettings, InvertSettings
 from ..sampling.schedule import Schedule
 
 # %% ../../nbs/09_director.ipynb #28a645a5

@@ -29,7 +29,7 @@ def blend_size(
 # %% ../../nbs/parts/blend.ipynb #4a23d7d3
 class LocalBlend(AttentionControl):
     "Prompt-to-Prompt's local blend: where the words are not looked for, the edit's latent becomes the source's. One for each run."
-    kinds, explicit = ("cross",), True
+    kinds, explicit = ('cross',), True
 
     def __init__(self,
         words: dict,  # {slot: token positions}
@@ -53,7 +53,7 @@ class LocalBlend(AttentionControl):
         if len(sides) != 2 or not any(sides):
             raise ValueError(f'{words!r} is nothing to blend by; give words of the source and words of the target, such as ("bear", "tiger")')
         found = {slot: tuple(t for word in side for t in find_words(tokenizer, prompt, word))
-                 for slot, prompt, side in zip(("source_cond", "edit_cond"), (source, target), sides)}
+                 for slot, prompt, side in zip(('source_cond', 'edit_cond'), (source, target), sides)}
         return cls({slot: tokens for slot, tokens in found.items() if tokens}, first_steps(steps, (.2, 1)), threshold)
 
     @property

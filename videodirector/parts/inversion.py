@@ -6,6 +6,8 @@
 __all__ = ['invert_ddim', 'per_frame', 'sample_ddim']
 
 # %% ../../nbs/03_inversion.ipynb #4f768457
+from functools import partial
+
 import torch
 from torch import Tensor
 from ..base.run import Run, check_finite
@@ -25,13 +27,13 @@ def invert_ddim(
     run, z = run or Run(), z0.float()
     pivots = [z]
 
-    def climb(i):
+    def climb(i, z):
         t = schedule.timesteps[i]
         up = schedule.invert_step(model.predict(z, t, text), z, i)
         return dict(z=check_finite(up, f'The latent at inversion step t = {t}'))
 
     for k, i in run.steps('inversion', reversed(range(len(schedule)))):
-        z = run.keep(f'pivot-{k + 1:03d}', lambda: climb(i))['z'].to(z)
+        z = run.keep(f'pivot-{k + 1:03d}', partial(climb, i, z))['z'].to(z)
         pivots.append(z)
     return torch.cat(pivots)
 
