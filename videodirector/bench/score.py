@@ -6,7 +6,7 @@
 __all__ = ['Case', 'Judges', 'score', 'edit_case', 'rebuilt_by', 'reconstruction_scores']
 
 # %% ../../nbs/bench/score.ipynb #a5d5aa16
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # %% ../../nbs/bench/score.ipynb #6c174407
 from torch import Tensor
@@ -22,6 +22,7 @@ from ..metrics.text import TextVideoScore
 from ..models.api import VideoModel
 from ..models.judge import Judge
 from ..parts.inversion import sample_ddim
+from ..parts.settings import InvertSettings
 from ..world.scene import Render, Scene
 
 # %% ../../nbs/bench/score.ipynb #e252c356
@@ -55,6 +56,11 @@ class Case:
         if self.region == 'background': free = ~free
         elif self.truth is not None: free = free | self.truth.mask
         return None if free.hard.all() else free
+
+    def inverting(self, settings: InvertSettings) -> InvertSettings:
+        "The settings of an inversion for this edit: its guidance leaves free what the edit is free to change."
+        if settings.stdg is None: return settings
+        return replace(settings, stdg=replace(settings.stdg, region=self.region))
 
 # %% ../../nbs/bench/score.ipynb #f837176b
 @dataclass(frozen=True, eq=False)
