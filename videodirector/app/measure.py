@@ -10,12 +10,11 @@ __all__ = ['measure_parser', 'evaluation_options', 'model_options', 'run_model',
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 # %% ../../nbs/app/measure.ipynb #10e3d7d2
 import torch
 from .checks import check_device
-from .options import FINITE, SOME, device_option, given, output_options
+from .options import SOME, device_option, given, output_options, place, value_of
 from .reports import as_json
 from ..base.quiet import quieten
 from ..bench.edits import edit_table, evaluate_edits
@@ -24,9 +23,10 @@ from ..bench.report import machine, rounded
 from ..bench.rows import ROWS, SWEEPS, names_of, setting_of
 from ..bench.suite import read_figures, run_pairs
 from ..bench.tables import contact_sheet, summary, table
+from ..parts.settings import InvertSettings
 from ..world.pairs import edit_pairs
 from ..models.folder import default_device
-from ..base.store import atomic_path
+from ..base.store import atomic_path, check_file
 
 # %% ../../nbs/app/measure.ipynb #24e09696
 def measure_parser() -> argparse.ArgumentParser:
@@ -49,11 +49,13 @@ def evaluation_options(
 ) -> None:
     "What both evaluations understand."
     add = parser.add_argument
-    add('--steps', type=int, help=f'denoising steps (default {steps})')
-    add('--guidance-scale', type=FINITE, help='strength of classifier-free guidance (default 4)')
+    add('--steps', type=value_of(InvertSettings, 'steps'), metavar='NUMBER', help=f'denoising steps (default {steps})')
+    scale = InvertSettings().guidance_scale
+    add('--guidance-scale', type=value_of(InvertSettings, 'guidance_scale'), metavar='NUMBER',
+        help=f'strength of classifier-free guidance (default {scale:g})')
     add('--weights', metavar='FOLDER', help='with world/ and judge/ in it (default: the shipped weights)')
-    add('--sheet', type=Path, metavar='PNG', help='picture of the first 32 generated clips, or of all edits')
-    add('--out', type=Path, metavar='FILE', help='also write the JSON object here')
+    add('--sheet', type=place, metavar='PNG', help='picture of the first 32 generated clips, or of all edits')
+    add('--out', type=place, metavar='FILE', help='also write the JSON object here')
     device_option(parser)
 
 # %% ../../nbs/app/measure.ipynb #c4d51505
@@ -81,9 +83,11 @@ def run_model(
 
 
 def start(
-    args: argparse.Namespace,  # device
+    args: argparse.Namespace,  # device, and the files that will be written
 ) -> None:
-    "What comes before any measurement."
+    "What comes before any measurement: nothing that can be refused waits until after it."
+    for file in given(args, ('sheet', 'rows')).values(): check_file(file)
+    if args.run is not run_benchmark and args.out: check_file(args.out)
     quieten()
     check_device(args.device)
 
@@ -92,10 +96,12 @@ def written(
     args: argparse.Namespace,  # out
     report: dict,
 ) -> dict:  # the report, numbers rounded
-    "Write the report to the file that was named, if one was."
+    "Write the report to the file that was named, if one was; if it cannot be, it is printed all the same."
     report = rounded(report)
-    if args.out:
-        with atomic_path(args.out) as part: part.write_text(as_json(report) + '\n', encoding='utf-8')
+    try:
+        if args.out:
+            with atomic_path(args.out) as part: part.write_text(as_json(report) + '\n', encoding='utf-8')
+    except ValueError as error: args.unsaved = error
     return report
 
 # %% ../../nbs/app/measure.ipynb #29a1cef5
@@ -105,8 +111,10 @@ def edits_options(
     "The options of `videodirector evaluate-edits`."
     add = parser.add_argument
     add('--edits', type=SOME, default=20, metavar='N', help='how many (default 20, which the bars are for)')
-    add('--rows', type=Path, metavar='FILE', help='store rows here as they come, and go on from there')
-    add('--inner-steps', type=int, help='most null-text updates per step (default 10)')
+    add('--rows', type=place, metavar='FILE', help='store rows here as they come, and go on from there')
+    inner = InvertSettings().inner_steps
+    add('--inner-steps', type=value_of(InvertSettings, 'inner_steps'), metavar='NUMBER',
+        help=f'most null-text updates per step (default {inner})')
     evaluation_options(parser, 20)
     parser.set_defaults(run=run_edits, show=edit_table, keeps='rows')
 
@@ -130,7 +138,7 @@ def benchmark_options(
     add('--pairs', type=SOME, default=75, help='edits, kinds taking turns (default 75)')
     add('--configs', nargs='+', default=['rows'], metavar='NAME',
         help=f'rows, sweeps, one sweep ({sweeps}), a row ({rows}), or changes such as tau_s=0.2,eta=0')
-    add('--out', type=Path, required=True, metavar='FOLDER',
+    add('--out', type=place, required=True, metavar='FOLDER',
         help='results of each pair; what is there already is not done again')
     add('--workers', type=SOME, default=1, help='processes (default 1; on a GPU 8 or more)')
     add('--weights', metavar='FOLDER', help='with world/ and judge/ in it (default: the shipped weights)')

@@ -9,8 +9,7 @@ __all__ = ['PRESETS', 'Preset', 'find_preset']
 from dataclasses import dataclass
 
 # %% ../../nbs/methods/presets.ipynb #02b97865
-from ..parts.guidance import STDG
-from ..parts.settings import EditSettings, InvertSettings
+from ..parts.settings import STDG, EditSettings, InvertSettings
 
 # %% ../../nbs/methods/presets.ipynb #c4585a7e
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from ..data.mask import Mask, as_mask
 from ..data.flow import optical_flow, warp
 from .pixels import check_pair
 
@@ -55,13 +56,14 @@ def interpolator(
 def motion_error(
     video: Tensor,  # [F,3,H,W] in [-1,1]
     truth: Tensor,  # the clip that it should be, the same shape
-    mask: Tensor,  # [F,H,W] bool: the foreground of the truth
+    mask: Mask,  # the foreground of the truth
 ) -> float:  # pixels per frame; 0 if it moves as the truth does
     "Mean endpoint error of the optical flow inside the true foreground. `ValueError` if that is empty."
     check_pair(video, truth, mask)
     if len(video) < 2:
         raise ValueError('The clip has one frame and motion needs at least 2; give a longer one.')
-    if not mask[:-1].any():
+    moving = as_mask(mask).hard[:-1].cpu()
+    if not moving.any():
         raise ValueError('The foreground is empty in every frame; give the mask of what moves.')
     found, wanted = (torch.stack([optical_flow(a, b).cpu() for a, b in pairwise(x)]) for x in (video, truth))
-    return (found - wanted).norm(dim=1)[mask[:-1].cpu()].mean().item()
+    return (found - wanted).norm(dim=1)[moving].mean().item()

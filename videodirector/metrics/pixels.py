@@ -11,42 +11,34 @@ from math import inf, log10
 # %% ../../nbs/metrics/pixels.ipynb #d4ab388d
 import torch
 from torch import Tensor
+from ..data.mask import Mask, as_mask, check_mask
 
 # %% ../../nbs/metrics/pixels.ipynb #5806b991
 def psnr(
     a: Tensor,  # [F, 3, H, W] in [-1, 1]
     b: Tensor,  # the same shape
-    mask: Tensor | None = None,  # [F, H, W] bool: the pixels that count; None for all
+    mask: Mask | None = None,  # the pixels that count; None for all
 ) -> float:  # decibels; inf for equal clips
     "Peak signal-to-noise ratio of two clips."
     if a.shape != b.shape:
         raise ValueError(f'psnr compares clips of one shape, not {list(a.shape)} and {list(b.shape)}.')
     squares = (a.detach().float() - b.detach().to(a.device).float()) ** 2
-    if mask is not None: squares = squares.movedim(1, -1)[_check_mask(mask, a).to(a.device)]
+    if mask is not None: squares = squares.movedim(1, -1)[check_mask(mask, a.shape).hard.to(a.device)]
     error = squares.double().mean().item()
     return 10 * log10(4 / error) if error > 0 else inf
-
-def _check_mask(mask, video):
-    "The mask, if it is a bool [F, H, W] for this video with some foreground; else a ValueError."
-    expected = [len(video), *video.shape[-2:]]
-    if mask.dtype != torch.bool or list(mask.shape) != expected:
-        raise ValueError(f'The mask of this clip must be bool and {expected}, not {list(mask.shape)} {mask.dtype}.')
-    if not mask.any(): raise ValueError('The mask is empty: no pixel is foreground in any frame.')
-    return mask
 
 # %% ../../nbs/metrics/pixels.ipynb #aa11b91e
 def check_pair(
     a: Tensor,  # a clip [F,3,H,W]
     b: Tensor,  # another
-    mask: Tensor | None = None,  # [F,H,W] bool that should fit them
+    mask: Mask | None = None,  # that should fit them
 ) -> None:
     "Raise a one-sentence `ValueError` unless both are clips of one shape, and the mask fits."
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
         raise ValueError(f'Clips of shapes {list(a.shape)} and {list(b.shape)} were given; '
                          'give two of one shape [frames, 3, height, width].')
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != a[:, 0].shape):
-        raise ValueError(f'The mask is {mask.dtype} of shape {list(mask.shape)}; '
-                         f'give booleans of shape {list(a[:, 0].shape)}.')
+    if mask is not None and (shape := as_mask(mask).values.shape) != a[:, 0].shape:
+        raise ValueError(f'The mask has shape {list(shape)}; give one of shape {list(a[:, 0].shape)}.')
 
 # %% ../../nbs/metrics/pixels.ipynb #f6a02870
 def ssim(
@@ -63,8 +55,9 @@ def ssim(
 def paste_source(
     edited: Tensor,  # [F,3,H,W]
     source: Tensor,  # the same shape
-    region: Tensor,  # [F,H,W] bool: what the edit was free to change
+    region: Mask,  # what the edit was free to change
 ) -> Tensor:  # [F,3,H,W]
     "The edited clip with the source pasted over the region, so that only what lies outside can differ."
     check_pair(edited, source, region)
-    return torch.where(region[:, None].to(edited.device), source.to(edited), edited)
+    free = as_mask(region).hard[:, None].to(edited.device)
+    return torch.where(free, source.to(edited), edited)

@@ -6,6 +6,8 @@
 __all__ = ['invert_ddim', 'per_frame', 'sample_ddim']
 
 # %% ../../nbs/03_inversion.ipynb #4f768457
+from functools import partial
+
 import torch
 from torch import Tensor
 from ..base.run import Run, check_finite
@@ -21,17 +23,18 @@ def invert_ddim(
     schedule: Schedule,
     run: Run | None = None,  # progress, cancelling, kept steps
 ) -> Tensor:  # pivots [S+1,4,F,h,w], float32: pivots[0] is the clip, pivots[S] the noise
-    "Climb from a clip to its noise, conditional only, keeping every latent on the way (VideoDirector, CVPR 2025)."
+    """Climb from a clip to its noise, conditional only, keeping every latent on the way (VideoDirector,
+    CVPR 2025)."""
     run, z = run or Run(), z0.float()
     pivots = [z]
 
-    def climb(i):
+    def climb(i, z):
         t = schedule.timesteps[i]
         up = schedule.invert_step(model.predict(z, t, text), z, i)
         return dict(z=check_finite(up, f'The latent at inversion step t = {t}'))
 
     for k, i in run.steps('inversion', reversed(range(len(schedule)))):
-        z = run.keep(f'pivot-{k + 1:03d}', lambda: climb(i))['z'].to(z)
+        z = run.keep(f'pivot-{k + 1:03d}', partial(climb, i, z))['z'].to(z)
         pivots.append(z)
     return torch.cat(pivots)
 

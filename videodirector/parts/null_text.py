@@ -7,6 +7,7 @@ __all__ = ['fit_null', 'NullText', 'tune_step', 'optimise_null']
 
 # %% ../../nbs/05_null_text.ipynb #1ebed0ed
 from dataclasses import dataclass
+from functools import partial
 
 # %% ../../nbs/05_null_text.ipynb #acf936cf
 import torch
@@ -62,13 +63,17 @@ class NullText:
 def tune_step(
     model: VideoModel,  # its UNet frozen
     path: tuple,  # latent where step i starts [1,4,F,h,w], pivot where it should end, embedding to start from
-    conditional: tuple,  # ε_c at that latent, and what guidance adds to where the step ends, both [1,4,F,h,w]
+    conditional: tuple | None,  # ε_c there, and what guidance adds to where the step ends, [1,4,F,h,w]; None: no guidance
+    text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
     settings: InvertSettings,
 ) -> dict[str, Tensor]:  # z: where the step ends; phi: the tuned embedding; losses: before each update
     "Tune the embedding of one step, then take the step with it."
-    (z, target, phi), (eps_c, push), t = path, conditional, schedule.timesteps[i]
+    (z, target, phi), t = path, schedule.timesteps[i]
+    if conditional is None:
+        with torch.no_grad(): conditional = model.predict(z, t, text), torch.zeros_like(z)
+    eps_c, push = conditional
     with torch.enable_grad(): phi, curve = fit_null(model, phi, z, target - push, eps_c, schedule, i, settings)
     with torch.no_grad(): eps_u = model.predict(z, t, per_frame(phi, z.shape[2]))
     z = schedule.step(schedule.guide(eps_c, eps_u), z, i) + push
@@ -91,21 +96,18 @@ def optimise_null(
     Multi-frame null text of VideoDirector (CVPR 2025); with `shared`, null-text inversion (CVPR 2023). Raises
     `FloatingPointError` naming the step if a loss or latent is not finite."""
     run, settings = run or Run(), changed(settings or InvertSettings(), changes)
-    if len(pivots) != len(schedule) + 1: raise ValueError(
-        f'{len(pivots)} pivots were given for {len(schedule)} steps; give those that `invert_ddim` made with this schedule.')
+    if len(pivots) != len(schedule) + 1:
+        raise ValueError(f'{len(pivots)} pivots were given for {len(schedule)} steps; '
+                         'give those that `invert_ddim` made with this schedule.')
     phi = model.embed(settings.negative_prompt)
     if not settings.shared: phi = per_frame(phi, pivots.shape[2])[0]
     z, found, losses = pivots[-1:], [], []
 
-    @torch.no_grad()
-    def plain(i, z): return model.predict(z, schedule.timesteps[i], text), torch.zeros_like(z)
-
     with frozen(model.unet):
-        for i, t in run.steps('null text', schedule):
-            path = z, pivots[len(schedule) - 1 - i][None], phi
-            conditional = guide(i, z) if guide else None
-            step = run.keep(f'null-{i:03d}', lambda: tune_step(
-                model, path, conditional or plain(i, path[0]), schedule, i, settings))
+        for i, _ in run.steps('null text', schedule):
+            path, conditional = (z, pivots[len(schedule) - 1 - i][None], phi), guide(i, z) if guide else None
+            tune = partial(tune_step, model, path, conditional, text, schedule, i, settings)
+            step = run.keep(f'null-{i:03d}', tune)
             z, phi = step['z'].to(z), step['phi'].to(phi)
             found.append(phi)
             losses.append(step['losses'].tolist())

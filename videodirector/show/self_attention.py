@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ..control import mask_at
+from ..data.mask import Mask, as_mask
 from .grid import (
     DIFFERENCE_COLOURS, Axis, colour_bar, picture_grid, pictures, show_maps, show_matrices, spread)
 from ..data.video import to_bytes
@@ -18,12 +18,12 @@ from ..data.video import to_bytes
 # %% ../../nbs/show/self_attention.ipynb #032943be
 def frame_attention(
     maps: torch.Tensor,  # temporal attention [h, w, F, F], such as `recording.temporal('edit_cond')`
-    mask: torch.Tensor = None,  # [F, H, W] bool: the pixels that count in each query frame; None = all
+    mask: Mask = None,  # the pixels that count in each query frame; None = all
 ) -> torch.Tensor:  # [F, F]
     "Mean frame × frame attention of the pixels under a mask, by query frame; ValueError if a frame has none."
     maps, (h, w) = maps.float(), maps.shape[:2]
     if mask is None: return maps.mean((0, 1))
-    weight = F.adaptive_avg_pool2d(mask[:, None].float(), (h, w))[:, 0]  # f h w
+    weight = as_mask(mask).at(h, w)  # f h w
     if not weight.flatten(1).sum(1).all():
         raise ValueError('the mask is empty in some frame, where there is nothing to average; '
                          'fill it in every frame')
@@ -110,15 +110,15 @@ def _frame_rows(pixels, video, frames):
 # %% ../../nbs/show/self_attention.ipynb #c0d47142
 def show_keys(
     video: torch.Tensor,  # the source [F, 3, H, W]
-    mask: torch.Tensor,  # [F, H, W] bool, what SA-II hides
+    mask: Mask,  # what SA-II hides
     sizes: list = ((16, 16), (8, 8)),  # grids (h, w) of the sites
-    coverage: float = 0.,  # see `mask_at`
+    coverage: float = 0.,  # a cell is hidden if more than this share of it is covered
     frames: int = 6,
 ) -> plt.Figure:
     "What of the source the edit may see under SA-II, on grids of several sizes."
     video, black, shown = video.detach().cpu(), torch.tensor(-1.), {}
     for h, w in sizes:
-        grid = mask_at(mask, h, w, coverage)[:, None].float()  # F 1 h w
+        grid = (as_mask(mask).at(h, w) > coverage)[:, None].float()  # F 1 h w
         hidden = F.interpolate(grid, video.shape[-2:]).cpu()
         shown[f'{h}×{w}'] = to_bytes(video.lerp(black, .85 * hidden))
     return _frame_rows(shown, video, frames)

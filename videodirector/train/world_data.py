@@ -26,14 +26,15 @@ from .recipe import Recipe
 from .scenes import draw_scene
 from .stage import Worker
 from ..base.store import atomic_path
+from ..data.mask import Mask
 from ..world.scene import FIRST_TRAINING_SEED, Scene
 
 # %% ../../nbs/train/world_data.ipynb #e9e6b14d
 def covered(
-    mask: Tensor,  # [F,H,W] bool
+    mask: Mask,
 ) -> Tensor:  # [F,16,16] bytes, 255: all of it
     "How much of each cell of a 16×16 grid a mask covers."
-    return (F.adaptive_avg_pool2d(mask.float(), 16) * 255).round().byte()
+    return (mask.at(16, 16) * 255).round().byte()
 
 
 def render_clip(

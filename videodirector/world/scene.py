@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 # %% ../../nbs/world/scene.ipynb #6a4a1161
+from ..data.mask import Mask
 from .accessories import ACCESSORIES, ACCESSORY_TABLE
 from .canvas import pixel_places
 from .captions import caption_words
@@ -28,9 +29,9 @@ from .places import BACKGROUNDS, paint_background
 class Render(NamedTuple):
     "A scene as pixels."
     video: Tensor  # [F, 3, H, W] float32 in [-1, 1]
-    mask: Tensor  # [F, H, W] bool, True on the figure and what it wears
+    mask: Mask  # the figure and what it wears, hard
     caption: str
-    accessory_mask: Tensor  # [F, H, W] bool, True on the accessory
+    accessory_mask: Mask  # what it wears alone
 
 # %% ../../nbs/world/scene.ipynb #ec7a5049
 _KNOWN = dict(subject=SUBJECTS, background=BACKGROUNDS, motion=MOTIONS, colour=(None, *COLOURS),
@@ -93,7 +94,7 @@ class Scene:
         path = path_of(self.motion, self.seed, self.pan, frames, max(1.0, width/height))
         image = paint_background(self.background, self.seed, path, x, y)
         image, mask, worn = paint_dressed(image, self, path, x, y)
-        return Render(image.mul(2).sub(1).clamp(-1, 1), mask, self.caption, worn)
+        return Render(image.mul(2).sub(1).clamp(-1, 1), Mask(mask), self.caption, Mask(worn))
 
 # %% ../../nbs/world/scene.ipynb #33850fd2
 def paint_dressed(
