@@ -1,9 +1,10 @@
 "Attention against masks."
 import pytest
 import torch
-from bench_cases import pipe  # noqa: F401
+from bench_cases import model  # noqa: F401
 
 from videodirector.bench.readability import cell_mask, map_iou, role_tokens, word_maps
+from videodirector.data.mask import Mask
 from videodirector.world.scene import Scene
 
 
@@ -11,7 +12,7 @@ def test_cell_mask_asks_for_more_than_half():
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[0, :4, :2] = True  # half of the first cell
     mask[0, 4:, 4:7] = True  # three quarters of the last
-    assert cell_mask(mask, (2, 2)).tolist() == [[[False, False], [False, True]]]
+    assert cell_mask(Mask(mask), (2, 2)).tolist() == [[[False, False], [False, True]]]
 
 
 def test_map_iou_by_hand():
@@ -33,7 +34,7 @@ def test_map_iou_does_not_mind_the_scale():
     assert map_iou(heat, mask) == map_iou(3 * heat + 1, mask)
 
 
-def test_role_tokens_find_every_naming_word(model):
+def test_role_tokens_find_every_naming_word(model):  # noqa: F811
     scene = Scene('bear', 'rocks', 'left', colour='red', accessory='hat', pan='left')
     tokens = role_tokens(model, scene)
     ids = model.tokenizer(scene.caption).input_ids
@@ -42,7 +43,7 @@ def test_role_tokens_find_every_naming_word(model):
         subject='bear', colour='red', accessory='hat', motion='walkingleft', background='rockygroundstonewall')
 
 
-def test_word_maps_at_full_size_only(model):
+def test_word_maps_at_full_size_only(model):  # noqa: F811
     scene = Scene('bear', 'rocks', 'left', colour='red')
     video = scene.render(frames=3, height=64, width=96).video
     maps = word_maps(model, scene, video)
