@@ -94,7 +94,8 @@ class Lab:
 
     def wait_for_output(self, sentinel: str, timeout: float = 120) -> None:
         "Wait until a text shows in any output."
-        shown = '[...document.querySelectorAll(".jp-OutputArea-output")].some(o => o.innerText.includes(%s))' % json.dumps(sentinel)
+        outputs = '[...document.querySelectorAll(".jp-OutputArea-output")]'
+        shown = f'{outputs}.some(o => o.innerText.includes({json.dumps(sentinel)}))'
         self._wait(f'() => {shown} || {OPEN}.content.widgets.some(c => c.model.outputs?.toJSON().some(o => o.output_type === "error"))',
                    timeout, f'an output shows {sentinel!r}')
         if failed := self.failures(): self._fail('A cell failed.\n' + '\n'.join(failed))

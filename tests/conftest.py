@@ -9,17 +9,22 @@ import torch
 from browser import browser_missing
 from browser import lab as open_lab
 from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel)
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from videodirector.metrics.text import TextVideoScore
 from videodirector.models.animatediff import AnimateDiff
+from videodirector.models.judge import Judge, world_classes
 
 
+SHARED = {'demo', 'done'}  # fixtures of a module that take a minute: their tests stay together in one process
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    "Lessons, which take longest, open both halves of the list: two processes begin with one half each, and share the short tests at the end."
-    lessons = [item for item in items if item.name.startswith('test_lesson_runs')]
-    others = [item for item in items if item not in lessons]
-    half = len(others) // 2
-    items[:] = [*lessons[::2], *others[:half], *lessons[1::2], *others[half:]]
+    "Lessons, which take longest, come first; the short tests at the end let all processes finish together."
+    for item in items:
+        for name in SHARED & set(item.fixturenames): item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: not item.name.startswith('test_lesson_runs'))
 
 
 ALPHABET = 'abcdefghijklmnopqrstuvwxyz,.'
@@ -79,6 +84,22 @@ def tiny_pipe() -> AnimateDiffPipeline:
 @pytest.fixture
 def tiny_model() -> AnimateDiff:
     return make_tiny_model()
+
+
+@pytest.fixture(scope='session')
+def tiny_judge() -> Judge:
+    torch.manual_seed(0)
+    return Judge(world_classes(), widths=(8, 8, 16, 16), features=16).eval()
+
+
+@pytest.fixture(scope='session')
+def tiny_score() -> TextVideoScore:
+    torch.manual_seed(0)
+    words, sizes = tiny_tokenizer(), dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    ends = {name: getattr(words, name) for name in ('bos_token_id', 'eos_token_id', 'pad_token_id')}
+    config = CLIPConfig(text_config=dict(vocab_size=len(words), max_position_embeddings=16, **ends, **sizes),
+                        vision_config=dict(image_size=32, patch_size=8, **sizes), projection_dim=8)
+    return TextVideoScore('tiny', CLIPModel(config).eval(), words)
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
 from videodirector.app.checks import (
-    check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, settings_in, stored_inversion,
+    check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size,
+    settings_in, stored_inversion,
     warn_unknown)
 from .options import given
 from .reports import as_json

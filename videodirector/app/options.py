@@ -87,7 +87,8 @@ def place(
     text: str,  # as typed
 ) -> Path:
     "Parses the path of a file or folder, which has a name."
-    if not text.strip(): raise argparse.ArgumentTypeError('a path without a name was given; name a file or folder')
+    if not text.strip():
+        raise argparse.ArgumentTypeError('a path without a name was given; name a file or folder')
     return Path(text)
 
 # %% ../../nbs/app/options.ipynb #1c7febb9
@@ -147,7 +148,8 @@ def behaviour_of(
         number = 'FACTOR' if meta['high'] != 1 else 'SHARE'
         text = f"{meta['help']}; may be given several times".replace('%', '%%')
         return about | dict(type=word_number, action='append', metavar=f'WORD={number}', help=text)
-    if kind is bool: return about | dict(action=argparse.BooleanOptionalAction, help=meta['help'].replace('%', '%%'))
+    if kind is bool:
+        return about | dict(action=argparse.BooleanOptionalAction, help=meta['help'].replace('%', '%%'))
     if is_dataclass(kind): return about | dict(action='store_true', help=meta['help'])
     if meta['choices']: return about | dict(choices=meta['choices'])
     return about | dict(type=value_of(settings, f.name), metavar='TEXT' if kind is str else 'NUMBER')

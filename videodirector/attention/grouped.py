@@ -28,14 +28,16 @@ def grouped_attention(
     groups: Tensor,  # [G, L] int64, numbers of tokens that attend to each other; −1 where a group is shorter
     keys: Tensor | None = None,  # [G, M] int64, what the tokens of a group look at; None: at each other
 ) -> Tensor:  # [slot, F, head, N, d]; 0 for tokens that are in no group
-    """Softmax attention within groups. A token that is in several groups gets the mean of what it finds in them.
+    """Softmax attention within groups. A token that is in several groups gets the mean of what it finds in
+    them.
 
     `ValueError` for a number that is no token, and for a group with queries and no keys."""
     _, frames, _, n, _ = q.shape
     keys = groups if keys is None else keys
     for name, numbers in dict(groups=groups, keys=keys).items():
         if not -1 <= numbers.min() <= numbers.max() < frames * n:
-            raise ValueError(f'{name} hold token {int(numbers.max())}, and the clip has {frames * n} tokens, from 0 on.')
+            raise ValueError(f'{name} hold token {int(numbers.max())}, and the clip has {frames * n} tokens, '
+                             'from 0 on.')
     if ((groups >= 0).any(1) & ~(keys >= 0).any(1)).any():
         raise ValueError('A group has queries and no keys; give it at least one key.')
     hidden = torch.zeros(keys.shape, dtype=q.dtype, device=q.device).masked_fill(keys.to(q.device) < 0, -torch.inf)

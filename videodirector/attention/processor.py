@@ -53,7 +53,8 @@ def fast_attention(
     q, k, v,  # [a, b, head, n, d], [a, b, head, m, d], [a, b, head, m, d]
     bias=None,  # broadcastable to [a, b, head, n, m]
 ) -> Tensor:  # [a, b, head, n, d]
-    "The same without probabilities: `F.scaled_dot_product_attention` on four axes, which has the fast kernels."
+    """The same without probabilities: `F.scaled_dot_product_attention` on four axes, which has the fast
+    kernels."""
     if bias is not None: bias = bias.to(q.dtype).expand(*q.shape[:2], *bias.shape[2:]).flatten(0, 1)
     out = F.scaled_dot_product_attention(*(x.flatten(0, 1) for x in (q, k, v)), attn_mask=bias)
     return out.unflatten(0, q.shape[:2])
@@ -61,7 +62,8 @@ def fast_attention(
 # %% ../../nbs/attention/processor.ipynb #afd8a61e
 @dataclass(frozen=True)
 class Here:
-    "Where and when an attention is computed; everything a control or a recorder needs to know about its place."
+    """Where and when an attention is computed; everything a control or a recorder needs to know about its
+    place."""
     step: int  # index of the denoising step, 0 = noisiest
     slots: tuple  # names of the videos in the batch, in order
     frames: int  # F
@@ -78,11 +80,13 @@ class Here:
     def slot(self, name: str) -> int:
         "Place of the named slot in the batch; `ValueError` if it isn't there."
         if name in self.slots: return self.slots.index(name)
-        raise ValueError(f'the UNet call has slots {", ".join(self.slots)}, not {name!r}; name it in begin(slots=…)')
+        raise ValueError(f'the UNet call has slots {", ".join(self.slots)}, not {name!r}; name it in '
+                         'begin(slots=…)')
 
 # %% ../../nbs/attention/processor.ipynb #5d0b2e88
 class AttentionControl:
-    "Base of everything that changes attention: small values that override one hook or several. All are neutral here."
+    """Base of everything that changes attention: small values that override one hook or several. All are
+    neutral here."""
     kinds = KINDS  # kinds of sites that it may touch
     sites = '*'  # glob(s) on dotted names
     reads = ()  # slots that it takes something from
@@ -97,23 +101,26 @@ class AttentionControl:
         return self.on(here.step)
 
     def input(self, x, here: Here):
-        "See or change what the layer is given, `[slot, F|N, token, c]`, before queries, keys and values are made of it."
+        """See or change what the layer is given, `[slot, F|N, token, c]`, before queries, keys and values
+        are made of it."""
         return x
 
     def qkv(self, q, k, v, bias, here: Here):
-        "Change queries, keys, values `[slot, F|N, head, token, d]` or the additive bias (or None) on the logits."
+        """Change queries, keys, values `[slot, F|N, head, token, d]` or the additive bias (or None) on the
+        logits."""
         return q, k, v, bias
 
     def compute(self, q, k, v, bias, here: Here):
-        """Take over: give `out [slot, F|N, head, token, d]`, or `(out, p)` with the probabilities to be recorded,
-        `[slot, F|N, head, query, key]` over any keys; None leaves it to the processor."""
+        """Take over: give `out [slot, F|N, head, token, d]`, or `(out, p)` with the probabilities to be
+        recorded, `[slot, F|N, head, query, key]` over any keys; None leaves it to the processor."""
 
     def probs(self, p, here: Here):
         "Change probabilities `[slot, F|N, head, query, key]`; not asked where a control took over."
         return p
 
     def output(self, out, here: Here):
-        "See or change what the heads say, `[slot, F|N, head, token, d]`, before the last projection mixes them."
+        """See or change what the heads say, `[slot, F|N, head, token, d]`, before the last projection
+        mixes them."""
         return out
 
 # %% ../../nbs/attention/processor.ipynb #4cec936c
@@ -144,7 +151,8 @@ class Processor:
         return out / attn.rescale_output_factor
 
     def attend(self, controls, q, k, v, bias, here):
-        "Change queries, keys and values; then a control's own attention, or probabilities edited and recorded, or the fast one."
+        """Change queries, keys and values; then a control's own attention, or probabilities edited and
+        recorded, or the fast one."""
         records = [r for r in self.records if r.wants(here)]
         for r in records: r.keep_keys(k, here)
         for c in controls: q, k, v, bias = c.qkv(q, k, v, bias, here)
@@ -162,10 +170,12 @@ class Processor:
         "What the one control that took over says, checked: output, probabilities or None."
         def wrong(sentence): return ValueError(f'{self.site.name}: {sentence}')
         names = [type(c).__name__ for c, _ in answers]
-        if len(answers) > 1: raise wrong(f'{" and ".join(names)} both compute the attention; let one be inactive here')
+        if len(answers) > 1:
+            raise wrong(f'{" and ".join(names)} both compute the attention; let one be inactive here')
         (control, answer), = answers
         out, p = answer if isinstance(answer, tuple) else (answer, None)
-        if tuple(out.shape) != shape: raise wrong(f'{names[0]} computed {list(out.shape)} instead of {list(shape)}')
+        if tuple(out.shape) != shape:
+            raise wrong(f'{names[0]} computed {list(out.shape)} instead of {list(shape)}')
         for other in controls:
             if other.explicit and other is not control:
                 raise wrong(f'{names[0]} computes the attention, so {type(other).__name__} has no probabilities to '
@@ -207,7 +217,8 @@ class Attending:
     def now(self) -> Here:
         "The description of the present UNet call; `ValueError` before the first `begin`."
         if self._now is not None: return self._now
-        raise ValueError('the UNet was called before begin(...), which says what is in its batch; call that first')
+        raise ValueError('the UNet was called before begin(...), which says what is in its batch; call that '
+                         'first')
 
 # %% ../../nbs/attention/processor.ipynb #a1ee7519
 @contextmanager
@@ -216,9 +227,11 @@ def attend(
     controls=(),  # `AttentionControl`s, applied in this order
     record=None,  # a `Recording`, or None
 ):
-    """Within this context the UNet's attention is controlled and recorded; on exit (also by an exception) all is as before.
+    """Within this context the UNet's attention is controlled and recorded; on exit (also by an exception)
+    all is as before.
 
-    Contexts nest: the controls and recordings of an outer one go on, and are told what the inner one's `begin` says."""
+    Contexts nest: the controls and recordings of an outer one go on, and are told what the inner one's
+    `begin` says."""
     records = [] if record is None else [record]
     for x in (*controls, *records): find_sites(unet, x.kinds, x.sites)
     original, at = dict(unet.attn_processors), Attending(record)
@@ -248,4 +261,5 @@ def _check_plain(unet, site):
 
 def _check_thread(outer):
     if outer.thread == get_ident(): return
-    raise RuntimeError("another thread is at work with this model's attention; give each thread a model of its own, or wait")
+    raise RuntimeError("another thread is at work with this model's attention; give each thread a model of "
+                       "its own, or wait")

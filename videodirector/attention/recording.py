@@ -34,7 +34,8 @@ class Recording:
         budget: float = 1024,  # MiB; a warning tells if the run is going to need more
     ):
         if odd := set(several(reduce)) - {'heads', 'steps'}:
-            raise ValueError(f"{', '.join(odd)} can't be averaged while recording; reduce takes heads, steps, both or ()")
+            raise ValueError(f"{', '.join(odd)} can't be averaged while recording; reduce takes heads, "
+                             "steps, both or ()")
         self.kinds, self.sites, self.reduce, self.with_keys, self.live = kinds, sites, several(reduce), keys, live
         self.only_steps, self.only_slots, self.budget = [steps] if isinstance(steps, int) else steps, slots, budget
         self.maps, self.keys, self.kind_of, self.words, self.texts, self.counts = {}, {}, {}, {}, [], {}
@@ -48,7 +49,8 @@ class Recording:
         return [s for s in here.slots if self.only_slots is None or s in several(self.only_slots)]
 
     def keep(self, p, here: Here):
-        """Store probabilities [slot, F|N, head, query, key] as [F, (head), h, w, key] or [h, w, (head), F, F] by slot.
+        """Store probabilities [slot, F|N, head, query, key] as [F, (head), h, w, key] or [h, w, (head), F,
+        F] by slot.
 
         While SA-II acts, the keys of spatial maps are 2·h·w, the source's first."""
         apart = 'heads' not in self.reduce
@@ -69,7 +71,8 @@ class Recording:
             self.maps[site, 0, slot] = m if n == 1 else self.maps[site, 0, slot].lerp(m, 1 / n)
 
     def keep_keys(self, k, here: Here):
-        "Store keys [slot, F|N, head, token, d] as [F, h, w, c] (spatial), [F, L, c] (cross), [h, w, F, c] (temporal)."
+        """Store keys [slot, F|N, head, token, d] as [F, h, w, c] (spatial), [F, L, c] (cross), [h, w, F,
+        c] (temporal)."""
         if not self.with_keys: return
         k = k.transpose(2, 3).flatten(3)  # heads back into channels
         axis = {'cross': None, 'spatial': 1, 'temporal': 0}[here.site.kind]
@@ -92,7 +95,8 @@ class Recording:
         return sum(x.numel() * x.element_size() for x in (*self.maps.values(), *self.keys.values()))
 
     def check_budget(self, step, total=None):
-        "Before a step is recorded: warn once if the run of `total` steps (None = unknown) will need more than the budget."
+        """Before a step is recorded: warn once if the run of `total` steps (None = unknown) will need more
+        than the budget."""
         done = {key[1] for key in (*self.maps, *self.keys)}
         if not done or step in done or 'steps' in self.reduce: return
         wanted = len(done) + 1 if total is None else total
@@ -120,7 +124,8 @@ class Recording:
         steps = None if steps is None else [steps] if isinstance(steps, int) else list(steps)
         hits = [m.float() for (name, i, s), m in self.maps.items() if self.kind_of[name] == kind and s == slot
                 and (steps is None or i in steps) and named_like(name, sites)]
-        if hits: return hits if 'heads' in self.reduce else [m.mean(2 if kind == 'temporal' else 1) for m in hits]
+        if hits:
+            return hits if 'heads' in self.reduce else [m.mean(2 if kind == 'temporal' else 1) for m in hits]
         names, seen, slots = (sorted({key[i] for key in self.maps if self.kind_of[key[0]] == kind}) for i in range(3))
         raise ValueError(f"no {kind} map of slot {slot!r}, steps {steps}, sites {sites!r} was recorded; ask for one of "
                          f"slots: {', '.join(slots)}; steps: {seen}; sites: {', '.join(names)}")
@@ -129,7 +134,8 @@ class Recording:
         tokenizer,  # CLIP's tokenizer
         **prompts: str,  # slot=prompt
     ):
-        "Say which prompt each slot was given, so that maps can be asked for by word (`record` and `edit` do it for you)."
+        """Say which prompt each slot was given, so that maps can be asked for by word (`record` and `edit`
+        do it for you)."""
         self.words |= {slot: prompt_words(tokenizer, prompt) for slot, prompt in prompts.items()}
         return self
 
@@ -196,10 +202,12 @@ def record(
     timesteps=None,  # the run's timesteps, noisiest first, where `pipe.scheduler` doesn't know them (as in `invert`)
     **settings,  # see `Recording`
 ):
-    """Record any run of `pipe`: a call `pipe(prompt)`, or `invert` and `edit`, which name their own slots and steps.
+    """Record any run of `pipe`: a call `pipe(prompt)`, or `invert` and `edit`, which name their own slots
+    and steps.
 
-    Slots are `uncond` and `cond` if nobody names them; steps count from the noisiest (for unknown timesteps, step is the
-    timestep itself). Words are known from what the text encoder was given within the context."""
+    Slots are `uncond` and `cond` if nobody names them; steps count from the noisiest (for unknown
+    timesteps, step is the timestep itself). Words are known from what the text encoder was given within
+    the context."""
     with attend(pipe.unet, record=Recording(kinds, sites, **settings)) as at:
         listener = Overhearing(pipe, at, timesteps)
         hooks = [pipe.unet.register_forward_pre_hook(listener.begin, with_kwargs=True)]

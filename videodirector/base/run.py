@@ -24,7 +24,8 @@ def check_finite(
 ) -> torch.Tensor:  # `x` itself
     "Hand `x` on, or raise `FloatingPointError` that says where the first infinity or NaN appeared."
     if torch.isfinite(x).all(): return x
-    raise FloatingPointError(f'{where} is not finite; try float32 weights, fewer steps apart or a smaller guidance scale.')
+    raise FloatingPointError(f'{where} is not finite; try float32 weights, fewer steps apart or a smaller '
+                             'guidance scale.')
 
 # %% ../../nbs/base/run.ipynb #f507bd20
 class Run:
@@ -73,7 +74,8 @@ class Run:
         name: str,  # of the step
         make: Callable,  # () → {name: tensor}, called if the step is not there yet
     ) -> dict[str, torch.Tensor]:
-        "The step's tensors: read from the folder if they are there, else computed and stored, whole or not at all."
+        """The step's tensors: read from the folder if they are there, else computed and stored, whole or
+        not at all."""
         path = self.folder and self.folder / f'{name}.safetensors'
         if path and path.exists(): return load_file(path)
         made = make()

@@ -28,7 +28,8 @@ def option(
 def check_options(
     settings,  # a dataclass whose fields were made by `option`
 ) -> None:
-    "Raise a one-sentence `ValueError` for the first value that its field does not allow. Called when settings are made."
+    """Raise a one-sentence `ValueError` for the first value that its field does not allow. Called when
+    settings are made."""
     for f in fields(settings):
         value, meta = getattr(settings, f.name), f.metadata
         if meta.get('choices') and value not in meta['choices']:
@@ -37,7 +38,8 @@ def check_options(
         if low is None and high is None: continue
         numbers = value.values() if isinstance(value, Mapping) else [value]
         for x in numbers:
-            if not _fits(x, low, high): raise ValueError(f'{f.name} is {value!r}; give {range_of(low, high)}.')
+            if not _fits(x, low, high):
+                raise ValueError(f'{f.name} is {value!r}; give {range_of(low, high)}.')
 
 
 def _fits(x, low, high):
@@ -63,7 +65,8 @@ def changed(
     "Settings with some fields replaced; `TypeError` listing the names if there is no such field."
     known = [f.name for f in fields(settings)]
     if odd := [name for name in changes if name not in known]:
-        raise TypeError(f'{type(settings).__name__} has no {", ".join(odd)}; its fields are {", ".join(known)}.')
+        raise TypeError(f'{type(settings).__name__} has no {", ".join(odd)}; its fields are '
+                        f'{", ".join(known)}.')
     return replace(settings, **changes)
 
 # %% ../../nbs/base/settings.ipynb #615a7424

@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 def check_file(
     path: str | Path,  # where a file is to be written
 ) -> None:
-    "Raise a one-sentence `ValueError` if no file can stand there: an empty name, a folder, a link to nowhere."
+    """Raise a one-sentence `ValueError` if no file can stand there: an empty name, a folder, a link to
+    nowhere."""
     path = Path(path)
     if path.is_dir(): raise ValueError(f'{str(path)!r} is a folder; name a file to write to.')
     if path.is_symlink() and not path.exists():
@@ -49,7 +50,8 @@ def atomic_path(
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(f'{str(path)!r} cannot be written ({reason}); choose another output folder.') from error
+        raise ValueError(f'{str(path)!r} cannot be written ({reason}); choose another output '
+                         'folder.') from error
     finally:
         with suppress(OSError): temporary.unlink()
 
@@ -71,13 +73,16 @@ def read_tensors(
     kind: str,  # what it must hold
 ) -> tuple[dict[str, torch.Tensor], dict]:  # tensors, facts
     "Read back what `write_tensors` wrote. Raises `ValueError` if the file holds something else."
-    if not Path(path).is_file(): raise FileNotFoundError(f'There is no file {path}; give one that `{kind}.save` wrote.')
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'There is no file {path}; give one that `{kind}.save` wrote.')
     try:
         with safe_open(path, 'pt') as f:
             facts = json.loads((f.metadata() or {}).get('videodirector', '{}'))
             tensors = {k: f.get_tensor(k) for k in f.keys()}
-    except Exception as error: raise ValueError(f'{path} is not a readable safetensors file; give one that `{kind}.save` wrote.') from error
-    if facts.pop('kind', None) != kind: raise ValueError(f'{path} does not hold an {kind.lower()}; give a file that `{kind}.save` wrote.')
+    except Exception as error: raise ValueError(f'{path} is not a readable safetensors file; give one that '
+                                                f'`{kind}.save` wrote.') from error
+    if facts.pop('kind', None) != kind:
+        raise ValueError(f'{path} does not hold an {kind.lower()}; give a file that `{kind}.save` wrote.')
     return tensors, facts
 
 # %% ../../nbs/base/store.ipynb #1e882164
@@ -88,7 +93,8 @@ def staging(
     out: str | Path,  # where the files shall be; made if it isn't there
     overwrite: bool = False,  # replace the results of another run?
 ):
-    "A hidden folder to write to; its files move to `out` if the block ends well, and nothing is left if it doesn't."
+    """A hidden folder to write to; its files move to `out` if the block ends well, and nothing is left if
+    it doesn't."""
     check_folder(out, overwrite)
     out = Path(out)
     home = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
@@ -110,7 +116,8 @@ def _writing_to(out):
     try: yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(f'{str(out)!r} cannot be written to ({reason}); choose another folder with --out.') from error
+        raise ValueError(f'{str(out)!r} cannot be written to ({reason}); choose another folder with '
+                         '--out.') from error
 
 
 def check_folder(
@@ -120,8 +127,10 @@ def check_folder(
     "Raise a one-sentence `ValueError` if results cannot be put there."
     if not str(out).strip(): raise ValueError('The output folder has no name; give one with --out.')
     out = Path(out)
-    if out.exists() and not out.is_dir(): raise ValueError(f'{str(out)!r} is a file; name a folder with --out.')
-    if out.is_symlink() and not out.exists(): raise ValueError(f'{str(out)!r} is a link to nothing; name a folder with --out.')
+    if out.exists() and not out.is_dir():
+        raise ValueError(f'{str(out)!r} is a file; name a folder with --out.')
+    if out.is_symlink() and not out.exists():
+        raise ValueError(f'{str(out)!r} is a link to nothing; name a folder with --out.')
     if results_in(out) and not overwrite:
         raise ValueError(f'{str(out)!r} holds the results of another run; choose another folder with --out, '
                          'or replace them with --overwrite.')

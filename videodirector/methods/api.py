@@ -90,9 +90,11 @@ def check_needs(
     "Raise a one-sentence `ValueError` if the model or the clip lacks what the method needs."
     needs, traits, name = method.needs, model.traits, method.title
     if traits.kind not in needs.kinds:
-        raise ValueError(f'{name} runs on {" and ".join(needs.kinds)} models, and this is an {traits.kind} model.')
+        raise ValueError(f'{name} runs on {" and ".join(needs.kinds)} models, and this is an {traits.kind} '
+                         'model.')
     if needs.temporal_attention and not traits.temporal_attention:
-        raise ValueError(f'{name} needs attention between frames, and this model has none; give one with motion modules.')
+        raise ValueError(f'{name} needs attention between frames, and this model has none; give one with '
+                         'motion modules.')
     if needs.per_frame_text and not traits.per_frame_text:
         raise ValueError(f'{name} needs a text for every frame, and this model takes one for all.')
     if needs.mask and mask is None: raise ValueError(f'{name} needs a mask of the foreground; give one.')

@@ -26,8 +26,9 @@ from .api import Clip, Edit, Needs, check_needs
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.sources import as_model
 from ..parts.blend import LocalBlend
-from ..parts.control import (
-    CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine, replace_words, slots_at, word_weights)
+from videodirector.parts.control import (
+    CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine, replace_words, slots_at,
+    word_weights)
 from ..parts.guidance import Guidance, Guide
 from ..parts.inversion import invert_ddim, per_frame
 from ..parts.null_text import NullText, optimise_null
@@ -74,7 +75,8 @@ class Inversion:
         "Read what `save` wrote, bit for bit, onto the CPU. Raises `ValueError` for another kind of file."
         tensors, facts = read_tensors(path, 'Inversion')
         if 'settings' not in facts:
-            raise ValueError(f'{path} was written by an earlier version, which did not store its settings; invert again.')
+            raise ValueError(f'{path} was written by an earlier version, which did not store its settings; '
+                             'invert again.')
         stdg = facts['settings'].pop('stdg')
         settings = InvertSettings(**facts.pop('settings'), stdg=stdg and STDG(**stdg))
         null, schedule = NullText(tensors['null'], facts.pop('losses')), Schedule(**facts.pop('schedule'))
@@ -93,10 +95,11 @@ def invert(
     run: Run | None = None,  # progress, cancelling, kept steps
     **changes,  # settings by name, such as steps=30
 ) -> Inversion:
-    """Make a clip editable: encode it, climb to its noise, tune the null text that leads back (VideoDirector, CVPR 2025).
+    """Make a clip editable: encode it, climb to its noise, tune the null text that leads back
+    (VideoDirector, CVPR 2025).
 
-    Raises `ValueError` for inputs that don't fit the model or each other, `FloatingPointError` naming the step where numbers
-    blow up, `TypeError` for a setting that does not exist."""
+    Raises `ValueError` for inputs that don't fit the model or each other, `FloatingPointError` naming the
+    step where numbers blow up, `TypeError` for a setting that does not exist."""
     model, run, settings = as_model(model), run or Run(), changed(settings or InvertSettings(), changes)
     mask = check_inputs(model, video, prompt, mask, settings)
     with model.lock, torch.inference_mode(False): return inverted(model, video, prompt, mask, settings, run)
@@ -136,7 +139,8 @@ def check_inputs(
     if settings.negative_prompt: check_prompt(model, settings.negative_prompt, 'negative prompt')
     if mask is not None: mask = check_mask(mask, video.shape)
     if settings.stdg and mask is None:
-        raise ValueError('Guidance (stdg) tells foreground from background and there is no mask; give one, or leave stdg out.')
+        raise ValueError('Guidance (stdg) tells foreground from background and there is no mask; give one, '
+                         'or leave stdg out.')
     return mask
 
 
@@ -156,7 +160,8 @@ def plan_controls(
     prompt: str,  # target prompt
     settings: EditSettings | None = None,  # None: the defaults
 ) -> list:  # attention controls for `attend`; empty if nothing is to be changed
-    "The controls of an edit. Same prompt and neutral weights: none at all, so that the edit is the reconstruction."
+    """The controls of an edit. Same prompt and neutral weights: none at all, so that the edit is the
+    reconstruction."""
     s, tokenizer, source = settings or EditSettings(), model.tokenizer, inversion.prompt
     steps, length = len(inversion.schedule), model.limits.tokens
     layout, factors = first_steps(steps, s.tau_s), word_weights(tokenizer, prompt, s.weights)
@@ -186,7 +191,8 @@ def guidance_term(
     inversion: Inversion,
     recompute: bool = False,  # ask STDG anew about each latent, instead of repeating what it found in the inversion?
 ) -> Callable:  # (step, latent) → what guidance adds to where the step ends
-    "The guidance of an edit: none, the inversion's own, or one measured on the edit's path against the same pivots."
+    """The guidance of an edit: none, the inversion's own, or one measured on the edit's path against the
+    same pivots."""
     schedule, device, guidance = inversion.schedule, model.unet.device, inversion.guidance
     if guidance is None: return lambda i, z: 0.
     if not recompute: return lambda i, z: guidance.push(schedule, i).to(device)
@@ -205,10 +211,11 @@ def edit(
     record=None,  # a `Recording` to fill with attention maps
     **changes,  # settings by name, such as tau_c=0.5
 ) -> Edit:
-    """Edit a clip by its prompt (VideoDirector, CVPR 2025): cross-attention control, SA-I and then SA-II along the inversion's path.
+    """Edit a clip by its prompt (VideoDirector, CVPR 2025): cross-attention control, SA-I and then SA-II
+    along the inversion's path.
 
-    Raises `ValueError` for prompts and settings that don't fit, `FloatingPointError` naming the step where numbers blow up,
-    `TypeError` for a setting that does not exist."""
+    Raises `ValueError` for prompts and settings that don't fit, `FloatingPointError` naming the step where
+    numbers blow up, `TypeError` for a setting that does not exist."""
     model, run, settings = as_model(model), run or Run(), changed(settings or EditSettings(), changes)
     check_prompt(model, prompt, 'target prompt')
     inversion, started = fitting(model, inversion, settings), time.perf_counter()
@@ -257,13 +264,15 @@ def fitting(
     inversion: Inversion,
     settings: EditSettings,
 ) -> Inversion:  # along the timesteps of this edit
-    "The inversion as the edit walks it; `ValueError` if another model made it, or it lacks what the settings ask for."
+    """The inversion as the edit walks it; `ValueError` if another model made it, or it lacks what the
+    settings ask for."""
     if not isinstance(inversion, Inversion):
         raise TypeError(f'The inversion is a {type(inversion).__name__}; give what invert returned.')
     weights = None if inversion.model is None else sample_of(model, 64)
     if weights is not None and not (weights.shape == inversion.model.shape and
                                     torch.allclose(weights, inversion.model.cpu(), rtol=1e-2, atol=1e-4)):
-        raise ValueError('The inversion was made by another model; edit with that one, or invert the clip again.')
+        raise ValueError('The inversion was made by another model; edit with that one, or invert the clip '
+                         'again.')
     if settings.recompute_guidance and inversion.guidance is None:
         raise ValueError('The inversion was made without guidance, so there is none to recompute; '
                          'invert again with stdg=STDG().')
@@ -294,7 +303,8 @@ def reconstruct(
 
 # %% ../../nbs/09_director.ipynb #251f62d2
 class VideoDirector:
-    "VideoDirector (CVPR 2025) as a method: multi-frame null text and STDG to prepare, CA, SA-I and SA-II to edit."
+    """VideoDirector (CVPR 2025) as a method: multi-frame null text and STDG to prepare, CA, SA-I and SA-II
+    to edit."""
     name, title, needs = 'videodirector', 'VideoDirector', Needs()
     summary = 'inversion with multi-frame null text and guidance by attention, then cross- and self-attention control'
     invert_settings, edit_settings = InvertSettings, EditSettings

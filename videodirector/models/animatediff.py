@@ -44,10 +44,12 @@ class StableDiffusion:
         video: Tensor,  # [F,3,H,W] in [-1,1]
         chunk: int = 16,  # frames encoded at once
     ) -> Tensor:  # [1,4,F,h,w] float32
-        "Latents of a clip: the mean of the VAE's posterior, times its scaling factor. Raises if a side is not divisible."
+        """Latents of a clip: the mean of the VAE's posterior, times its scaling factor. Raises if a side
+        is not divisible."""
         (height, width), factor = video.shape[-2:], self.limits.factor
         if height % factor or width % factor:
-            raise ValueError(f"frames of {height}×{width} do not divide by the VAE's factor {factor}; resize or crop them")
+            raise ValueError(f"frames of {height}×{width} do not divide by the VAE's factor {factor}; resize "
+                             "or crop them")
         frames = video.to(self.vae.device, self.vae.dtype)
         latents = torch.cat([self.vae.encode(part).latent_dist.mode() for part in frames.split(chunk)])
         latents = check_finite(latents.float(), 'What the VAE encodes the clip to')

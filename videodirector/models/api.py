@@ -65,9 +65,11 @@ def check_clip(
     if video.ndim != 4 or video.shape[1] != 3:
         raise ValueError(f'The clip has shape {list(video.shape)}; give [frames, 3, height, width].')
     check_size(model, len(video), video.shape[2:])
-    if not torch.isfinite(video).all(): raise ValueError('The clip holds values that are not finite; read it again.')
+    if not torch.isfinite(video).all():
+        raise ValueError('The clip holds values that are not finite; read it again.')
     if video.abs().max() > 1.01:
-        raise ValueError(f'The clip reaches from {video.min():.3g} to {video.max():.3g}; scale it to [-1, 1].')
+        raise ValueError(f'The clip reaches from {video.min():.3g} to {video.max():.3g}; scale it to [-1, '
+                         '1].')
 
 
 def check_size(
@@ -75,7 +77,8 @@ def check_size(
     frames: int,
     size: tuple[int, int],  # height, width
 ) -> None:
-    "Raise a one-sentence `ValueError` for more frames than the model takes, or sides that it does not divide."
+    """Raise a one-sentence `ValueError` for more frames than the model takes, or sides that it does not
+    divide."""
     (height, width), most, factor = size, model.limits.frames, model.limits.factor
     if not 1 <= frames <= most:
         raise ValueError(f'The clip has {frames} frames, the motion module takes 1 to {most}; sample fewer.')
@@ -89,11 +92,14 @@ def check_prompt(
     prompt: str,
     name: str = 'prompt',  # what to call it in the message
 ) -> None:
-    "Raise a one-sentence `ValueError` if the prompt is empty or longer than the model reads, `TypeError` if it is no text."
+    """Raise a one-sentence `ValueError` if the prompt is empty or longer than the model reads, `TypeError`
+    if it is no text."""
     if not isinstance(prompt, str): raise TypeError(f'The {name} is a {type(prompt).__name__}; give a text.')
-    if not any(ch.isprintable() and not ch.isspace() for ch in prompt): raise ValueError(f'The {name} is empty; say what the clip shows.')
+    if not any(ch.isprintable() and not ch.isspace() for ch in prompt):
+        raise ValueError(f'The {name} is empty; say what the clip shows.')
     tokens, most = len(model.tokenizer(prompt).input_ids), model.limits.tokens
-    if tokens > most: raise ValueError(f'The {name} has {tokens} tokens and the model reads {most}; shorten it.')
+    if tokens > most:
+        raise ValueError(f'The {name} has {tokens} tokens and the model reads {most}; shorten it.')
 
 
 def unknown_words(

@@ -21,7 +21,8 @@ from ..world.places import BACKGROUNDS
 
 # %% ../../nbs/models/judge.ipynb #835fe1e2
 class Judge(ModelMixin, ConfigMixin):
-    "A small classifier that reads subject, colour, accessory, background and motion from a clip of the world."
+    """A small classifier that reads subject, colour, accessory, background and motion from a clip of the
+    world."""
 
     @register_to_config
     def __init__(

@@ -21,7 +21,8 @@ from .image import ImageModel
 def as_model(
     model,  # a `VideoModel`, or a diffusers pipeline
 ) -> VideoModel:
-    "A pipeline as a model: a video model if its UNet has motion modules, else an image model. `TypeError` for anything else."
+    """A pipeline as a model: a video model if its UNet has motion modules, else an image model.
+    `TypeError` for anything else."""
     if isinstance(model, DiffusionPipeline):
         return (AnimateDiff if isinstance(model.unet, UNetMotionModel) else ImageModel)(model)
     if isinstance(model, VideoModel): return model
@@ -38,7 +39,8 @@ def load_animatediff(
     device: str | None = None,  # None picks the best at hand
     dtype: torch.dtype | None = None,  # None: float16 on cuda, else float32
 ) -> AnimateDiff:
-    "A full-size AnimateDiff from any of the formats its parts are published in; ValueError if they don't fit."
+    """A full-size AnimateDiff from any of the formats its parts are published in; ValueError if they don't
+    fit."""
     device = device or default_device()
     try:
         adapter = load_motion_adapter(motion_adapter, config) if motion_adapter else None
@@ -57,13 +59,15 @@ def load_base(
     adapter: MotionAdapter | None = None,  # None only if `base` holds one
     config: str | None = None,  # for a checkpoint file: hub id or folder of a pipeline whose parts are built alike
 ) -> AnimateDiffPipeline:
-    "An AnimateDiff pipeline in float32 on the CPU; an image model gets the adapter and AnimateDiff's scheduler."
+    """An AnimateDiff pipeline in float32 on the CPU; an image model gets the adapter and AnimateDiff's
+    scheduler."""
     single = is_checkpoint(base)
     unet, held = ('UNet2DConditionModel', False) if single else base_parts(base)
     if unet == 'UNetMotionModel' and adapter:
         raise ValueError(f"the UNet in '{base}' has its motion modules already; leave out motion_adapter")
     if unet != 'UNetMotionModel' and not (held or adapter):
-        raise ValueError(f"'{base}' is an image model without motion modules; give it some with motion_adapter=…")
+        raise ValueError(f"'{base}' is an image model without motion modules; give it some with "
+                         "motion_adapter=…")
     parts = {'motion_adapter': adapter} if adapter else {}
     if single and config: base_parts(config)  # refuses classes that are no part of a pipeline
     if single: pipe = AnimateDiffPipeline.from_single_file(base, config=config, **parts)
@@ -73,7 +77,8 @@ def load_base(
 
 # %% ../../nbs/models/sources.ipynb #3f37c584
 def animatediff_scheduler(scheduler) -> DDIMScheduler:
-    "The scheduler that motion modules were trained with: β grows linearly, where Stable Diffusion's grows by squares."
+    """The scheduler that motion modules were trained with: β grows linearly, where Stable Diffusion's
+    grows by squares."""
     return DDIMScheduler.from_config(scheduler.config, beta_schedule='linear', clip_sample=False,
                                      timestep_spacing='linspace', steps_offset=1)
 
@@ -92,11 +97,13 @@ def load_motion_adapter(
 
 # %% ../../nbs/models/sources.ipynb #066b2e2b
 def base_parts(base: str) -> tuple[str, bool]:
-    "Class name of a pipeline's UNet, and whether it holds a motion adapter; ValueError if there is no pipeline."
+    """Class name of a pipeline's UNet, and whether it holds a motion adapter; ValueError if there is no
+    pipeline."""
     check_source(base)
     try: index = AnimateDiffPipeline.load_config(base)
     except OSError as error:
-        raise ValueError(f"'{base}' holds no diffusers pipeline that can be read (no model_index.json)") from error
+        raise ValueError(f"'{base}' holds no diffusers pipeline that can be read (no "
+                         "model_index.json)") from error
     check_classes(base, index)
     unet, adapter = (index.get(part) or (None, None) for part in ('unet', 'motion_adapter'))
     return unet[1], adapter[1] is not None
@@ -113,7 +120,8 @@ def check_classes(
     base: str,  # where the pipeline is, for the message
     index: dict,  # its model_index.json
 ) -> None:
-    "Raise a one-sentence `ValueError` if a pipeline names a class that is no part of one, for loading would run its code."
+    """Raise a one-sentence `ValueError` if a pipeline names a class that is no part of one, for loading
+    would run its code."""
     for part, value in index.items():
         if part.startswith('_') or not isinstance(value, (list, tuple)) or value == [None, None]: continue
         library, name = value
@@ -130,7 +138,8 @@ def add_lora(
     source: str,  # hub id, folder or .safetensors file
     scale: float = 1.0,  # 0 switches it off
 ) -> None:
-    "Add a LoRA to a pipeline's UNet (and text encoder, if it has weights for it); ValueError if there is none."
+    """Add a LoRA to a pipeline's UNet (and text encoder, if it has weights for it); ValueError if there is
+    none."""
     folder, name = split_file(source)
     try: pipe.load_lora_weights(folder, weight_name=name, adapter_name='lora', use_safetensors=True)
     except (OSError, ValueError) as error:
@@ -139,10 +148,12 @@ def add_lora(
 
 # %% ../../nbs/models/sources.ipynb #9e777c46
 def is_checkpoint(source: str) -> bool:
-    "Whether `source` is a single checkpoint file; ValueError for a missing file, and for pickles, which can run code."
+    """Whether `source` is a single checkpoint file; ValueError for a missing file, and for pickles, which
+    can run code."""
     suffix = Path(source).suffix.lower()
     if suffix in ('.ckpt', '.pt', '.pth', '.bin', '.pkl'):
-        raise ValueError(f"'{source}' is a pickle, which can run code when opened; convert it to .safetensors first")
+        raise ValueError(f"'{source}' is a pickle, which can run code when opened; convert it to "
+                         ".safetensors first")
     if suffix == '.safetensors' and not Path(source).is_file():
         raise ValueError(f"there is no checkpoint file '{source}'; give the path of a .safetensors file")
     return suffix == '.safetensors'
@@ -150,7 +161,8 @@ def is_checkpoint(source: str) -> bool:
 # %% ../../nbs/models/sources.ipynb #07581e4c
 def check_source(source: str) -> None:
     "ValueError if `source` is neither an existing folder nor shaped like a hub id."
-    if Path(source).is_dir() or (str(source).count('/') == 1 and not str(source).startswith(('.', '/', '~'))): return
+    if Path(source).is_dir() or (str(source).count('/') == 1 and not str(source).startswith(('.', '/', '~'))):
+        return
     raise ValueError(f"there is no model folder '{source}', and it is not a hub id of the form owner/name")
 
 # %% ../../nbs/models/sources.ipynb #f5b3c8a2

@@ -28,7 +28,8 @@ def blend_size(
 
 # %% ../../nbs/parts/blend.ipynb #4a23d7d3
 class LocalBlend(AttentionControl):
-    "Prompt-to-Prompt's local blend: where the words are not looked for, the edit's latent becomes the source's. One for each run."
+    """Prompt-to-Prompt's local blend: where the words are not looked for, the edit's latent becomes the
+    source's. One for each run."""
     kinds, explicit = ('cross',), True
 
     def __init__(self,
@@ -36,7 +37,9 @@ class LocalBlend(AttentionControl):
         steps: range,  # indices of the steps after which latents are blended
         threshold: float = .3,  # a cell is free above this share of its frame's strongest attention
     ):
-        if not 0 <= threshold <= 1: raise ValueError(f"the blend's threshold is {threshold}; choose from 0 (all is free) to 1 (nothing)")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"the blend's threshold is {threshold}; choose from 0 (all is free) to 1 "
+                             "(nothing)")
         self.words, self.steps, self.threshold, self.heat = words, steps, threshold, {}
 
     @classmethod
@@ -51,7 +54,8 @@ class LocalBlend(AttentionControl):
         "By words; ValueError if one isn't in its prompt."
         sides = [] if isinstance(words, str) else [[side] if isinstance(side, str) else side for side in words]
         if len(sides) != 2 or not any(sides):
-            raise ValueError(f'{words!r} is nothing to blend by; give words of the source and words of the target, such as ("bear", "tiger")')
+            raise ValueError(f'{words!r} is nothing to blend by; give words of the source and words of the '
+                             'target, such as ("bear", "tiger")')
         found = {slot: tuple(t for word in side for t in find_words(tokenizer, prompt, word))
                  for slot, prompt, side in zip(('source_cond', 'edit_cond'), (source, target), sides)}
         return cls({slot: tokens for slot, tokens in found.items() if tokens}, first_steps(steps, (.2, 1)), threshold)

@@ -54,7 +54,8 @@ def refine(
     source: str,  # source prompt
     target: str,  # target prompt; words may be added, removed or swapped
 ) -> Alignment:
-    "Prompt-to-Prompt's refinement: shared words take the source's maps, new words keep their own; padding is copied."
+    """Prompt-to-Prompt's refinement: shared words take the source's maps, new words keep their own;
+    padding is copied."""
     old, new = prompt_words(tokenizer, source), prompt_words(tokenizer, target)
     L = tokenizer.model_max_length
     matrix, share = torch.zeros(L, L), torch.zeros(L)
@@ -71,7 +72,8 @@ def replace_words(
     source: str,  # source prompt
     target: str,  # target prompt with as many words
 ) -> Alignment:
-    "Prompt-to-Prompt's replacement: a swapped word takes its predecessor's map; ValueError unless word counts agree."
+    """Prompt-to-Prompt's replacement: a swapped word takes its predecessor's map; ValueError unless word
+    counts agree."""
     old, new = prompt_words(tokenizer, source), prompt_words(tokenizer, target)
     if len(old) != len(new):
         raise ValueError(f'replacement needs equally many words, not {len(old)} in {source!r} '
@@ -137,7 +139,8 @@ def put(
 # %% ../../nbs/08_control.ipynb #472c3a60
 @dataclass(frozen=True, eq=False)
 class CrossControl(AttentionControl):
-    "Prompt-to-Prompt's cross-attention control, VideoDirector's CA: shared words look where they looked in the source."
+    """Prompt-to-Prompt's cross-attention control, VideoDirector's CA: shared words look where they looked
+    in the source."""
     alignment: Alignment
     schedule: Tensor  # α [S+1, L] from `cross_schedule`
     weights: Tensor = None  # e [L] from `word_weights`, None = all 1
@@ -161,7 +164,8 @@ class CrossControl(AttentionControl):
 # %% ../../nbs/08_control.ipynb #edf6f44e
 @dataclass(frozen=True, eq=False)
 class LayoutControl(AttentionControl):
-    "SA-I: in the first τ_s of the steps the edit looks around with the source's queries and keys, at its own values."
+    """SA-I: in the first τ_s of the steps the edit looks around with the source's queries and keys, at its
+    own values."""
     steps: range  # step indices, `first_steps(S, tau_s)`
     max_tokens: int = 1024  # finer sites (more positions than this) are left alone
     target: str = 'edit_cond'
@@ -204,14 +208,16 @@ class MutualControl(AttentionControl):
         extra = torch.zeros(len(here.slots), here.frames, 1, 1, 2 * N, dtype=k.dtype, device=k.device)
         for slot, source in enumerate(source_of):  # a slot without a source of its own looks at itself only, once
             extra[slot, :, 0, 0, :N] = extra.new_zeros(here.frames, N).masked_fill(hidden | (slot == source), -math.inf)
-        if bias is not None: raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
+        if bias is not None:
+            raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
         return q, torch.cat([k[source_of], k], -2), torch.cat([v[source_of], v], -2), extra
 
     def hidden(self, here: Here, device):
         "Source positions that may not be seen, [F, N] bool."
         if self.mask is None: return torch.zeros(here.frames, here.tokens, dtype=torch.bool, device=device)
         if len(self.mask) != here.frames:
-            raise ValueError(f'the mask has {len(self.mask)} frames, the video {here.frames}; give one for each frame')
+            raise ValueError(f'the mask has {len(self.mask)} frames, the video {here.frames}; give one for '
+                             'each frame')
         return (self.mask.at(*here.size) > self.coverage).flatten(1).to(device)
 
 # %% ../../nbs/08_control.ipynb #7b6902c7
@@ -222,6 +228,7 @@ def slots_at(
     edits,  # `AttentionControl`s
     step: int,  # index of the denoising step
 ) -> tuple:  # slot names, in the order of the batch
-    "The videos that a UNet call needs at a step: the edit's two, and those source slots that some edit reads."
+    """The videos that a UNet call needs at a step: the edit's two, and those source slots that some edit
+    reads."""
     needed = {slot for e in edits if e.on(step) for slot in e.reads}
     return tuple(s for s in SLOTS if s in SLOTS[:2] or s in needed)

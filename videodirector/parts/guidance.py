@@ -81,7 +81,8 @@ def no_graph_after(
     unet,  # a diffusers UNet
     sites: list,  # the `Site`s that gradients come from
 ):
-    "Inside, the blocks that the UNet runs after the last one with such a site remember nothing for a way back."
+    """Inside, the blocks that the UNet runs after the last one with such a site remember nothing for a way
+    back."""
     blocks = [b for b in (*unet.down_blocks, unet.mid_block, *unet.up_blocks, unet.conv_norm_out) if b is not None]
     wanted = {unet.get_submodule(site.name) for site in sites}
     last = max(i for i, block in enumerate(blocks) if wanted & set(block.modules()))
@@ -151,7 +152,8 @@ def decoupled_guidance(
     text: Tensor,  # embedded source prompt [1,L,C]
     mask: Mask,  # the foreground, hard or soft
 ) -> Pull:
-    "η_f G_T^f + η_b G_T^b + ζ_f G_K^f + ζ_b G_K^b by one look at the reference and one way back (VideoDirector, CVPR 2025)."
+    """η_f G_T^f + η_b G_T^b + ζ_f G_K^f + ζ_b G_K^b by one look at the reference and one way back
+    (VideoDirector, CVPR 2025)."""
     sites = stdg.sites(model)
     heard = [site for site, weight in sites.items() if weight]
     if torch.equal(reference, latents):  # as in the first step: there is nothing to pull at

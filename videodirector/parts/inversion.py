@@ -23,7 +23,8 @@ def invert_ddim(
     schedule: Schedule,
     run: Run | None = None,  # progress, cancelling, kept steps
 ) -> Tensor:  # pivots [S+1,4,F,h,w], float32: pivots[0] is the clip, pivots[S] the noise
-    "Climb from a clip to its noise, conditional only, keeping every latent on the way (VideoDirector, CVPR 2025)."
+    """Climb from a clip to its noise, conditional only, keeping every latent on the way (VideoDirector,
+    CVPR 2025)."""
     run, z = run or Run(), z0.float()
     pivots = [z]
 

@@ -19,7 +19,8 @@ SD15_BLOCKS = (('up_blocks.1', 20000., 20000.), ('up_blocks.2', 10000., 10000.))
 
 @dataclass(frozen=True)
 class STDG:
-    "Weights of spatio-temporal decoupled guidance (VideoDirector, CVPR 2025), by default for editing the foreground."
+    """Weights of spatio-temporal decoupled guidance (VideoDirector, CVPR 2025), by default for editing the
+    foreground."""
     eta_f: float = .5  # temporal term, foreground
     eta_b: float = .5  # temporal term, background
     zeta_f: float = 0.  # spatial term, foreground: 0 leaves it free to look different
@@ -28,19 +29,23 @@ class STDG:
     blocks: tuple = SD15_BLOCKS  # several (block, weight of its temporal losses, weight of its spatial losses)
 
     def __post_init__(self):
-        if self.region not in REGIONS: raise ValueError(f'region is {self.region!r}; choose one of {", ".join(REGIONS)}.')
+        if self.region not in REGIONS:
+            raise ValueError(f'region is {self.region!r}; choose one of {", ".join(REGIONS)}.')
         object.__setattr__(self, 'blocks', tuple((str(name), float(t), float(s)) for name, t, s in self.blocks))
         for x in (*(getattr(self, name) for name in TERMS), *(x for block in self.blocks for x in block[1:])):
-            if not 0 <= x < float('inf'): raise ValueError(f'A weight of the guidance is {x}; give finite ones of 0 or more.')
+            if not 0 <= x < float('inf'):
+                raise ValueError(f'A weight of the guidance is {x}; give finite ones of 0 or more.')
 
     @property
     def terms(self) -> dict[str, float]:
-        "The four weights as they act: those of foreground and background swapped if the background is edited."
+        """The four weights as they act: those of foreground and background swapped if the background is
+        edited."""
         other = dict(f='b', b='f') if self.region == 'background' else dict(f='f', b='b')
         return {name: getattr(self, name[:-1] + other[name[-1]]) for name in TERMS}
 
     def blocks_of(self, kind: str) -> dict[str, float]:
-        "Block → weight of one kind of loss; empty if no term needs that kind, or no block has a weight for it."
+        """Block → weight of one kind of loss; empty if no term needs that kind, or no block has a weight
+        for it."""
         if not any(weight for name, weight in self.terms.items() if TERMS[name] == kind): return {}
         weights = {name: dict(temporal=t, spatial=s)[kind] for name, t, s in self.blocks}
         return weights if any(weights.values()) else {}
@@ -48,8 +53,9 @@ class STDG:
     def __bool__(self): return any(self.blocks_of(kind) for kind in ('temporal', 'spatial'))
 
     def sites(self, model) -> dict:
-        """Weight of each attention site in the blocks of the kinds that some term needs; a `ValueError` listing the sites for a
-        block that has none. A site of weight 0 still counts in the mean over the sites, as in the official code."""
+        """Weight of each attention site in the blocks of the kinds that some term needs; a `ValueError`
+        listing the sites for a block that has none. A site of weight 0 still counts in the mean over the
+        sites, as in the official code."""
         return {site: w for kind in ('temporal', 'spatial') for name, w in self.blocks_of(kind).items()
                 for site in model.sites(kind, f'{name}.*')}
 
@@ -71,7 +77,8 @@ class InvertSettings:
 
     def __post_init__(self):
         check_options(self)
-        if self.stdg is not None and not self.stdg: object.__setattr__(self, 'stdg', None)  # all weights are 0
+        if self.stdg is not None and not self.stdg:
+            object.__setattr__(self, 'stdg', None)  # all weights are 0
 
 # %% ../../nbs/parts/settings.ipynb #03912c0c
 @dataclass(frozen=True)

@@ -20,14 +20,16 @@ def ddim(
     a_from: float,  # ᾱ of the level where `z` is
     a_to: float,  # ᾱ of the level to go to, up or down
 ) -> torch.Tensor:  # the latent at the level `a_to`
-    "Move `z` to another noise level along `eps`: the deterministic step of DDIM (ICLR 2021, equation 12 with σ = 0)."
+    """Move `z` to another noise level along `eps`: the deterministic step of DDIM (ICLR 2021, equation 12
+    with σ = 0)."""
     z0 = (z - (1 - a_from)**.5 * eps) / a_from**.5
     return a_to**.5 * z0 + (1 - a_to)**.5 * eps
 
 # %% ../../nbs/sampling/schedule.ipynb #83c5cfef
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    "Which noise levels every loop visits, and how guidance is mixed (VideoDirector, CVPR 2025: linspace, final ᾱ = 1)."
+    """Which noise levels every loop visits, and how guidance is mixed (VideoDirector, CVPR 2025: linspace,
+    final ᾱ = 1)."""
     timesteps: tuple[int, ...]  # S training timesteps, descending
     alphas: tuple[float, ...]  # ᾱ at each of them
     next_alphas: tuple[float, ...]  # ᾱ where each step ends: the next entry's, 1 for the last
@@ -35,8 +37,10 @@ class Schedule:
     cfg: str = 'standard'  # "standard": ε_u + w(ε_c − ε_u); "videodirector": ε_c + w(ε_c − ε_u)
 
     def __post_init__(self):
-        if self.cfg not in CFG_FORMS: raise ValueError(f'cfg is {self.cfg!r}; choose one of {", ".join(CFG_FORMS)}.')
-        for name in ('timesteps', 'alphas', 'next_alphas'): object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.cfg not in CFG_FORMS:
+            raise ValueError(f'cfg is {self.cfg!r}; choose one of {", ".join(CFG_FORMS)}.')
+        for name in ('timesteps', 'alphas', 'next_alphas'):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @classmethod
     def of(
@@ -47,12 +51,14 @@ class Schedule:
         cfg: str = 'standard',  # one of `CFG_FORMS`
         leading: bool = False,  # 981, 961 … 1 of 50 instead of 999, 979 … 0: where the official code edits
     ) -> 'Schedule':
-        "S timesteps evenly spaced from the noisiest to 0. Raises `ValueError` for steps < 2 or a model that does not predict ε."
+        """S timesteps evenly spaced from the noisiest to 0. Raises `ValueError` for steps < 2 or a model
+        that does not predict ε."""
         abar, kind = scheduler.alphas_cumprod, scheduler.config.get('prediction_type', 'epsilon')
         most = len(abar) - leading
         if not 2 <= steps <= most: raise ValueError(f'steps is {steps}; choose from 2 to {most}.')
         if kind != 'epsilon':
-            raise ValueError(f'The model predicts {kind!r}; this method needs one that predicts noise ("epsilon").')
+            raise ValueError(f'The model predicts {kind!r}; this method needs one that predicts noise '
+                             '("epsilon").')
         timesteps = torch.linspace(len(abar) - 1, 0, steps, dtype=torch.float64).round().long()
         if leading: timesteps = torch.arange(steps - 1, -1, -1) * (len(abar) // steps) + 1
         alphas = abar[timesteps].double().tolist()

@@ -18,7 +18,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 # %% ../../nbs/train/clip.ipynb #307c2246
 from ..metrics.text import TextVideoScore, clip_view
 from .captions import ROLES
-from .clip_data import NEGATIVES, SIDE, ClipRecipe, build_words, caption_pool, hard_negatives, spoil
+from .clip_data import (
+    NEGATIVES, SIDE, ClipRecipe, build_words, caption_pool, hard_negatives, spoil)
 from .folder import save_part
 from .recipe import parse_recipe
 from .stage import Stage, StageSettings, Worker
