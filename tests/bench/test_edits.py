@@ -24,7 +24,7 @@ def test_edit_summary_counts_mistakes():
     assert found['new'] == .5 and found['untouched'] == pytest.approx(5 / 6)
 
 
-def test_edits_resume_from_stored_rows(tiny_model, judge, tmp_path, monkeypatch):  # noqa: F811
+def test_edits_resume_from_stored_rows(tiny_model, judge, tmp_path, monkeypatch):
     made = []
     def pretend(model, judge, kind, source, target, *settings):
         made.append(source.seed)
@@ -39,7 +39,7 @@ def test_edits_resume_from_stored_rows(tiny_model, judge, tmp_path, monkeypatch)
     assert 'null_over_ddim' in edit_table(both)
 
 
-def test_evaluate_edit_measures(model, judge, monkeypatch):  # noqa: F811
+def test_evaluate_edit_measures(model, judge, monkeypatch):
     scene = Scene('bear', 'rocks', 'left', colour='red')
     small = type(scene).render
     monkeypatch.setattr(Scene, 'render', lambda self, *a, **k: small(self, 3, 32, 48))

@@ -36,7 +36,7 @@ def test_judge_accuracy_follows_the_judge():
     assert found == dict(subject=1., colour=1., accessory=1., background=1., motion=.5)
 
 
-def test_a_clip_does_not_depend_on_its_batch(model):  # noqa: F811
+def test_a_clip_does_not_depend_on_its_batch(model):
     prompts = ['a bear', 'a tiger', 'a red bear']
     small = dict(steps=2, frames=2, size=(32, 32), run=Run(progress=False))
     alone, together = (list(generate(model, prompts, batch=n, **small)) for n in (1, 3))

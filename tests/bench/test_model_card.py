@@ -14,7 +14,7 @@ from videodirector.world.pairs import EDIT_SEED
 from videodirector.world.scene import FIRST_TRAINING_SEED, random_scene
 
 
-def test_evaluate_model_reports_everything(model, judge, monkeypatch, tmp_path):  # noqa: F811
+def test_evaluate_model_reports_everything(model, judge, monkeypatch, tmp_path):
     monkeypatch.setattr(model_card, 'weights_bytes', lambda folder: 1234)
     monkeypatch.setattr(model_card, 'unet_seconds', lambda model: .1)
     report = evaluate_model(model, judge, GenerateSettings(steps=2), Counts(1, 1, 2, 1), run=Run(progress=False))
@@ -32,11 +32,11 @@ def test_all_seeds_are_unseen():
     assert MODEL_SEED < JUDGE_SEED < EDIT_SEED < FIRST_TRAINING_SEED - 100_000
 
 
-def test_unet_seconds_is_a_time(model):  # noqa: F811
+def test_unet_seconds_is_a_time(model):
     assert 0 < unet_seconds(model, frames=2, size=(4, 4), calls=2) < 60
 
 
-def test_a_missing_clip_is_noticed_before_anything_is_measured(model, monkeypatch, tmp_path):  # noqa: F811
+def test_a_missing_clip_is_noticed_before_anything_is_measured(model, monkeypatch, tmp_path):
     monkeypatch.setattr(model_card, 'unet_seconds', lambda model: pytest.fail('a measurement was begun'))
     with pytest.raises(FileNotFoundError, match='There is no clip'):
         evaluate_model(model, object(), clips=(tmp_path / 'gone.mp4',))

@@ -34,7 +34,7 @@ def test_map_iou_does_not_mind_the_scale():
     assert map_iou(heat, mask) == map_iou(3 * heat + 1, mask)
 
 
-def test_role_tokens_find_every_naming_word(model):  # noqa: F811
+def test_role_tokens_find_every_naming_word(model):
     scene = Scene('bear', 'rocks', 'left', colour='red', accessory='hat', pan='left')
     tokens = role_tokens(model, scene)
     ids = model.tokenizer(scene.caption).input_ids
@@ -43,7 +43,7 @@ def test_role_tokens_find_every_naming_word(model):  # noqa: F811
         subject='bear', colour='red', accessory='hat', motion='walkingleft', background='rockygroundstonewall')
 
 
-def test_word_maps_at_full_size_only(model):  # noqa: F811
+def test_word_maps_at_full_size_only(model):
     scene = Scene('bear', 'rocks', 'left', colour='red')
     video = scene.render(frames=3, height=64, width=96).video
     maps = word_maps(model, scene, video)

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from bench_cases import judge, tiny_score  # noqa: F401
 from clips import gliding
 
 from videodirector.base.run import Run
@@ -32,11 +31,11 @@ def test_smoothness_is_called_by_its_interpolator():
     assert found['MS (AMT)'] == motion_smoothness(clip, amt) != found['MS (DIS)']
 
 
-def test_perfect_edit_has_perfect_numbers(judge, tiny_score):  # noqa: F811
+def test_perfect_edit_has_perfect_numbers(tiny_judge, tiny_score):
     source, truth = SCENE.render(5, 64, 64), SCENE.replace(subject='tiger').render(5, 64, 64)
     region = Mask((source.video != truth.video).any(1))  # the soft outline, a pixel beyond the masks, included
-    case = Case(Clip(source.video, 'a bear', region), 'a tiger', kind='subject', truth=truth, wanted=judge.read(truth.video))
-    found = score(truth.video, case, Judges(judge, tiny_score, lambda a, b: (a - b).abs().max().item()))
+    case = Case(Clip(source.video, 'a bear', region), 'a tiger', kind='subject', truth=truth, wanted=tiny_judge.read(truth.video))
+    found = score(truth.video, case, Judges(tiny_judge, tiny_score, lambda a, b: (a - b).abs().max().item()))
     assert list(found) == ['MS (DIS)', 'tiny', 'masked_psnr', 'inside_psnr', 'masked_lpips', 'masked_judge_distance', 'judge_right',
                            'new', 'truth_psnr', 'truth_ssim', 'motion_error']
     assert found['masked_psnr'] == found['truth_psnr'] == float('inf') and found['truth_ssim'] == pytest.approx(1, abs=1e-3)
@@ -44,22 +43,22 @@ def test_perfect_edit_has_perfect_numbers(judge, tiny_score):  # noqa: F811
     assert found['masked_lpips'] == found['masked_judge_distance'] == found['motion_error'] == 0
 
 
-def test_masked_numbers_do_not_see_the_region(judge):  # noqa: F811
+def test_masked_numbers_do_not_see_the_region(tiny_judge):
     source = gliding()
     case = Case(Clip(source, 'a', box(source)), 'b')
     noisy = source + .1 * torch.randn(source.shape, generator=torch.manual_seed(1))
     wild = torch.where(case.free.hard[:, None], -source, noisy)
-    a, b = (score(x, case, Judges(judge)) for x in (noisy, wild))
+    a, b = (score(x, case, Judges(tiny_judge)) for x in (noisy, wild))
     assert a['masked_psnr'] == b['masked_psnr'] == pytest.approx(psnr(noisy, source, ~case.free))
     assert a['inside_psnr'] == pytest.approx(psnr(noisy, source, case.free)) and a['inside_psnr'] > b['inside_psnr']
     assert a['masked_judge_distance'] == b['masked_judge_distance'] > 0
 
 
-def test_nothing_is_masked_where_all_was_free(judge):  # noqa: F811
+def test_nothing_is_masked_where_all_was_free(tiny_judge):
     clip = gliding()
     for mask in None, torch.ones(5, 64, 96, dtype=torch.bool):
         case = Case(Clip(clip, 'a', mask), 'b')
-        assert case.free is None and list(score(gliding(seed=1), case, Judges(judge))) == ['MS (DIS)']
+        assert case.free is None and list(score(gliding(seed=1), case, Judges(tiny_judge))) == ['MS (DIS)']
 
 
 def test_what_is_free_is_on_one_side_of_the_mask():
@@ -80,7 +79,7 @@ def test_a_pair_of_scenes_is_a_case():
 
 
 def test_new_asks_for_the_changed_attribute_alone():
-    judge = SimpleNamespace(read=lambda video: dict(colour='red', subject='fox'))  # noqa: F811
+    judge = SimpleNamespace(read=lambda video: dict(colour='red', subject='fox'))
     clip = Clip(gliding(), 'a')
     def found(kind, **wanted): return score(clip.video, Case(clip, 'b', kind=kind, wanted=wanted), Judges(judge))
     assert found('colour', colour='red', subject='bear')['new'] == 1 and found('subject', colour='red', subject='bear')['new'] == 0
