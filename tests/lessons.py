@@ -256,7 +256,7 @@ def stored_figure(data, path: str) -> float:
     how, way = (first, rest) if first in ('least', 'greatest', 'count', 'low', 'high') else ('mean', path)
     found = [number for _, number in sorted(numbers_at(data, way.split(' / ')).items())]
     if how in ('low', 'high'):
-        from videodirector.benchmark import interval
+        from videodirector.bench.tables import interval
         return interval(torch.tensor(found, dtype=torch.float64))[1 if how == 'low' else 2]
     return dict(least=min, greatest=max, count=len, mean=mean)[how](found)
 

@@ -10,47 +10,25 @@ from conftest import make_tiny_pipe
 from PIL import Image
 
 from videodirector import masks
-from videodirector.cli import main
-from videodirector.director import Inversion
-from videodirector.masks import (
-    Mask,
-    attention_mask,
-    box_mask,
-    build_sam2,
-    clicks_by_frame,
-    ellipse,
-    feather,
-    fit,
-    follow,
-    grow,
-    iou,
-    load_mask,
-    load_sam2,
-    meta_config,
-    normalise,
-    overlay,
-    record_memory,
-    regions,
-    save_mask,
-    segment,
-    shuffled_memory,
-)
-from videodirector.train_masks import (
-    MaskLoss,
-    Recipe,
-    cut,
-    follow_pairs,
-    middle,
-    places,
-    random_pair,
-    random_prompt,
-    render_pair,
-    render_rows,
-    save_tiny,
-    tiny_config,
-)
-from videodirector.video import read_video, write_video
-from videodirector.world import Scene, random_scene
+from videodirector.app.cli import main
+from videodirector.methods.videodirector import Inversion
+from videodirector.data.mask import Mask, iou, save_mask
+from videodirector.data.regions import attention_mask, box_mask, feather, grow, regions
+from videodirector.masks import ellipse, fit, load_mask
+from videodirector.segment.follow import follow, normalise, record_memory, segment, shuffled_memory
+from videodirector.segment.prompts import clicks_by_frame
+from videodirector.segment.sam2 import build_sam2, load_sam2, meta_config
+from videodirector.show.masks import overlay
+from videodirector.segment.prompts import middle
+from videodirector.train.distractors import random_pair, render_pair
+from videodirector.train.recipe import Recipe
+from videodirector.train.sam2 import MaskLoss
+from videodirector.train.sam2_data import cut, places, random_prompt
+from videodirector.train.sam2_measure import follow_pairs
+from videodirector.train.sam2_model import save_tiny, tiny_config
+from videodirector.train_masks import render_rows
+from videodirector.data.video import read_video, write_video
+from videodirector.world.scene import Scene, random_scene
 
 
 FOX, UNSEEN, TWO = .8, .7, .75  # IoU that is asked of the shipped weights
@@ -220,7 +198,7 @@ def test_clicks_come_in_many_forms():
 
 
 def test_following_is_what_metas_predictor_does(render, model, tmp_path):
-    from videodirector.video import resize, to_bytes
+    from videodirector.data.video import resize, to_bytes
     config = json.loads((masks.weights_folder() / 'sam2/config.json').read_text())
     predictor = build_sam2(config | dict(_target_='sam2.sam2_video_predictor.SAM2VideoPredictor', fill_hole_area=0))
     predictor.load_state_dict(model.state_dict())

@@ -6,24 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from videodirector.video import (
-    ClipInfo,
-    atomic_path,
-    clip_info,
-    gif_bytes,
-    psnr,
-    read_mask,
-    read_video,
-    resize,
-    sample_frames,
-    show_frames,
-    show_videos,
-    side_by_side,
-    to_bytes,
-    to_video,
-    write_gif,
-    write_video,
-)
+from videodirector.base.store import atomic_path
+from videodirector.data.mask import read_mask
+from videodirector.data.video import (
+    ClipInfo, clip_info, read_video, resize, sample_frames, to_bytes, to_video, write_video)
+from videodirector.metrics.pixels import psnr
+from videodirector.show.clips import gif_bytes, show_frames, show_videos, side_by_side, write_gif
 
 FRAMES, HEIGHT, WIDTH = 6, 32, 48
 

@@ -18,8 +18,9 @@ from videodirector.models.image import ImageModel, load_world_image_model
 from videodirector.models.judge import Judge, judge_view, load_judge, world_classes
 from videodirector.models.sources import (
     as_model, base_parts, check_source, is_checkpoint, load_animatediff, load_motion_adapter, split_file)
-from videodirector.video import psnr
-from videodirector.world import VOCABULARY, random_scene
+from videodirector.metrics.pixels import psnr
+from videodirector.world.captions import VOCABULARY
+from videodirector.world.scene import random_scene
 
 WIDTHS = (32, 64)  # divisible by AnimateDiff's 32 groups and 8 heads
 

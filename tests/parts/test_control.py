@@ -4,7 +4,7 @@ from fnmatch import fnmatch
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from videodirector.attention.processor import AttentionEdit, Here, attend, probabilities
+from videodirector.attention.processor import AttentionControl, Here, attend, probabilities
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import Site, find_sites
 from videodirector.data.mask import Mask
@@ -259,7 +259,7 @@ def test_only_the_slots_that_are_read_are_needed(tiny_model):
     assert slots_at(edits, 46) == slots_at([], 0) == SLOTS[:2]
 
 
-class Spy(AttentionEdit):
+class Spy(AttentionControl):
     "Notes every place it is asked about."
     kinds = ('spatial', 'cross')
     def __init__(self): self.seen = []

@@ -1,0 +1,144 @@
+"What `edit` and `demo` leave behind and print."
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from app_cases import SOURCE, TARGET, clip, model, run  # noqa: F401
+from PIL import Image
+
+from videodirector.app.cli import parser
+from videodirector.world.pairs import demo_scenes
+from videodirector.methods.videodirector import Inversion
+from videodirector.data.video import clip_info, read_video, to_bytes
+from videodirector.metrics.pixels import psnr
+from videodirector.show.clips import write_gif
+
+
+FILES = {'source.mp4', 'reconstruction.mp4', 'edited.mp4', 'compare.gif', 'attention.png', 'metrics.json',
+         'inversion.safetensors'}
+KEYS = {'source_prompt', 'target_prompt', 'steps', 'guidance_scale', 'psnr', 'edit', 'seconds', 'files'}
+
+
+def test_edit_writes_and_reports_everything(run, tmp_path, clip):
+    code, out, _ = run('--json', mask=clip.with_name('mask.npz'))
+    report = json.loads(out)
+    assert code == 0 and KEYS <= report.keys()
+    assert {file.name for file in (tmp_path / 'out').iterdir()} == FILES
+    assert {Path(file).name for file in report['files'].values()} == FILES
+    assert report['psnr'].keys() == {'vae', 'ddim_cfg', 'null_text'}
+    assert {'load', 'invert', 'null_text', 'edit', 'total'} <= report['seconds'].keys()
+    assert report['seconds']['total'] >= sum(v for k, v in report['seconds'].items() if k != 'total') - 0.1
+    assert report['edit']['background_psnr'] is not None and report['edit']['judge'] is None
+    assert json.loads((tmp_path / 'out/metrics.json').read_text()) == report
+
+
+def test_the_files_are_the_clips_that_were_measured(run, tmp_path):
+    report = json.loads(run('--json')[1])
+    clips = {name: read_video(tmp_path / f'out/{name}.mp4', None) for name in ('source', 'reconstruction', 'edited')}
+    assert {clip_info(report['files'][name]) for name in clips} == {(4, 32, 48)}
+    assert psnr(clips['reconstruction'], clips['source']) == pytest.approx(report['psnr']['null_text'], abs=0.5)
+    assert psnr(clips['edited'], clips['reconstruction']) < 60
+
+
+def test_without_json_a_table_is_printed(run):
+    code, out, _ = run()
+    assert code == 0 and SOURCE in out and TARGET in out and 'with null text' in out and 'edited.mp4' in out
+    assert len(out.splitlines()) < 20
+
+
+def test_same_prompt_gives_the_reconstruction(run, tmp_path):
+    assert run(target=SOURCE)[0] == 0  # the clips are equal up to float rounding, which H.264 may turn into a grey level
+    assert psnr(*(read_video(tmp_path / f'out/{name}.mp4', None) for name in ('edited', 'reconstruction'))) > 40
+
+
+def test_guidance_is_a_flag(run, tmp_path, clip):
+    small = dict(frames=2, size='16x16', mask=clip.with_name('mask.npz'))
+    assert run('--stdg', **small)[0] == 0
+    guidance = Inversion.load(tmp_path / 'out/inversion.safetensors').guidance
+    assert guidance.stdg.region == 'foreground' and guidance.gradients[1].any()
+    assert run('--stdg', '--region', 'background', **small)[0] == 0
+    assert Inversion.load(tmp_path / 'out/inversion.safetensors').guidance.stdg.region == 'background'
+    code, _, err = run('--stdg', **small | dict(mask=None))
+    assert code == 2 and 'there is no mask' in err
+
+
+def test_every_option_changes_the_edit(run, tmp_path):
+    def edited(**options):
+        return run(**dict(frames=2, size='16x16') | options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
+    plain = edited()
+    assert torch.equal(plain, edited()), 'two runs of the same command differ'
+    for option in (dict(tau_c=0), dict(tau_s=1), dict(weight='tiger=3'), dict(tau_word='walking=0'), dict(guidance_scale=9), dict(steps=3),
+                   dict(cfg='videodirector'), dict(negative_prompt='a red hat')):
+        assert not torch.equal(plain, edited(**option)), option
+
+
+@pytest.mark.parametrize('kind', ['gif', 'folder'])
+def test_gifs_and_folders_are_clips_too(run, clip, tmp_path, kind):
+    video = read_video(clip, 4)
+    path = tmp_path / 'clip.gif'
+    write_gif(path, video)
+    if kind == 'folder':
+        path = tmp_path / 'frames'
+        path.mkdir()
+        for i, frame in enumerate(to_bytes(video)): Image.fromarray(frame).save(path / f'{i}.png')
+    assert run(video=path)[0] == 0
+
+
+def test_size_follows_the_model_when_not_given(run):
+    report = json.loads(run('--json', size=None)[1])
+    assert report['size'] == [64, 96]
+
+
+@pytest.fixture
+def stored(run, tmp_path):
+    assert run(out=tmp_path / 'first')[0] == 0
+    return tmp_path / 'first/inversion.safetensors'
+
+
+def test_a_stored_inversion_gives_the_same_edit(run, tmp_path, stored):
+    code, out, _ = run('--json', inversion=stored, source=None, steps=None, inner_steps=None, size=None, frames=None)
+    report, first = json.loads(out), json.loads((stored.parent / 'metrics.json').read_text())
+    assert code == 0 and report['psnr'] == first['psnr'] and report['source_prompt'] == SOURCE
+    assert 'invert' not in report['seconds'] and 'null_text' not in report['seconds']
+    assert torch.equal(*(read_video(folder / 'edited.mp4', None) for folder in (tmp_path / 'out', stored.parent)))
+
+
+@pytest.fixture(scope='module')
+def demo(tmp_path_factory):
+    "The demo as a person runs it: report, peak memory in bytes, stderr."
+    out = tmp_path_factory.mktemp('demo') / 'out'
+    command = shutil.which('videodirector', path=str(Path(sys.executable).parent))
+    done = subprocess.run([command, 'demo', '--json', '--out', out], check=True, capture_output=True, text=True)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    return json.loads(done.stdout), memory, done.stderr
+
+
+def test_demo_reports_everything(demo):
+    report, *_, error = demo
+    assert KEYS <= report.keys() and {Path(file).name for file in report['files'].values()} == FILES
+    assert all(Path(file).stat().st_size for file in report['files'].values())
+    assert report['edit']['ground_truth_psnr'] and set(report['edit']['judge']) == {
+        'subject', 'colour', 'accessory', 'background', 'motion'}
+    assert 'Warning' not in error, 'the embedded model does not know its own words'
+
+
+def test_demo_reconstructs_with_null_text_only(demo):
+    scores = demo[0]['psnr']
+    assert scores['null_text'] > scores['ddim_cfg'] + 7 and scores['null_text'] > scores['vae'] - 1.5  # bars 8 and 1, and rounding
+
+
+def test_demo_makes_the_edit(demo):
+    source, target = (scene.attributes for scene in demo_scenes(parser().parse_args(['demo']).seed))
+    seen = demo[0]['edit']['judge']
+    changed = [name for name, word in target.items() if source[name] != word]
+    assert changed and all(seen[name] == target[name] for name in changed)
+    assert seen['motion'] == target['motion'] and demo[0]['edit']['background_psnr'] > 20
+
+
+def test_demo_fits_a_laptop(demo):
+    assert demo[1] < 4e9

@@ -1,0 +1,12 @@
+"Numbers that JSON can say."
+from videodirector.bench.report import rounded
+
+
+def test_rounded_leaves_nothing_that_json_cannot_say():
+    given = dict(a=float('inf'), b=[1.23456, float('nan')], c='x', d=True)
+    assert rounded(given) == dict(a=None, b=[1.2346, None], c='x', d=True)
+
+
+def test_reports_hold_no_infinities():
+    assert rounded({'a': float('inf'), 'b': [1, 2], 'c': {'d': 1.234}, 'e': float('nan')}, 2) == {
+        'a': None, 'b': [1, 2], 'c': {'d': 1.23}, 'e': None}

@@ -1,0 +1,33 @@
+"The statistics of the table."
+import pytest
+import torch
+
+from videodirector.bench.tables import COLUMNS, interval, summary, table
+
+
+def test_interval_by_hand():
+    assert interval(torch.full((9,), 2.5)) == (2.5, 2.5, 2.5)
+    x = torch.randn(400, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    mean, low, high = interval(x)
+    error = x.std().item() / 20
+    assert mean == pytest.approx(x.mean().item())
+    assert (mean - low) / error == pytest.approx(1.96, abs=.1) and (high - mean) / error == pytest.approx(1.96, abs=.1)
+
+
+def test_differences_are_taken_pair_by_pair():
+    figure = {key: 0. for key, *_ in COLUMNS.values()}
+    def rows(shift, count): return {f'subject {i}': figure | dict(masked_psnr=20. + 5 * i + shift) for i in range(count)}
+    figures = {'full': rows(0, 8), 'w/o CA': rows(-3, 6)}
+    means = summary(figures)
+    assert means['full']['m.P (dB)'][0] == pytest.approx(32.5)  # the six pairs that both have
+    assert means['full']['m.P (dB)'][2] - means['full']['m.P (dB)'][1] > 5
+    assert summary(figures, 'full')['w/o CA']['m.P (dB)'] == pytest.approx((-3, -3, -3))
+    assert '| w/o CA | -3.00 [-3.00, -3.00] |' in table(summary(figures, 'full'), ['m.P (dB)'])
+    with pytest.raises(ValueError, match='No pair has been measured'): summary(figures | {'w/o SA': {}})
+
+
+def test_columns_that_only_some_rows_have_are_left_out():
+    figure = {key: 0. for key, *_ in COLUMNS.values()}
+    without = {k: v for k, v in figure.items() if k != 'WorldCLIP'}
+    text = table(summary({'full': {'a 1': figure}, 'w/o CA': {'a 1': without}}))
+    assert 'WorldCLIP' not in text and 'm.P' in text

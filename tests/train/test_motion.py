@@ -1,0 +1,33 @@
+"The loss of the motion stage."
+import torch
+from diffusers import UNetMotionModel
+from torch import nn
+
+from videodirector.train.motion import MotionLoss, step_weights
+from videodirector.train.networks import build_motion_adapter, build_scheduler, build_text_encoder, build_tokenizer, build_unet
+from videodirector.world.captions import VOCABULARY
+
+
+def test_motion_stage_trains_text_and_motion_modules_alone_and_weighs_each_clip():
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer(VOCABULARY)
+    text, unet = build_text_encoder(tokenizer), UNetMotionModel.from_unet2d(build_unet(), build_motion_adapter())
+    loss = MotionLoss(unet, text)
+    z, t, ids = torch.randn(2, 4, 2, 16, 16), torch.tensor([100, 900]), torch.randint(0, len(tokenizer), (2, 77))
+    one, both = (loss(z, z, t, ids, torch.tensor(w))[0] for w in ([0., 2.], [1., 1.]))
+    (first, _), (second, _) = (loss(z[i:i + 1], z[i:i + 1], t[i:i + 1], ids[i:i + 1], torch.ones(1)) for i in (0, 1))
+    torch.testing.assert_close(one, second, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(both, (first + second) / 2, rtol=1e-4, atol=1e-5)
+    for name, module in unet.named_modules():  # the last layers start at zero, which would hide the others
+        if name.endswith('motion_modules.0.proj_out'): nn.init.normal_(module.weight, std=.1)
+    loss(z, z, t, ids, torch.ones(2))[0].backward()
+    learned = {name for name, p in loss.named_parameters() if p.grad is not None and p.grad.any()}
+    assert any(name.startswith('text.') for name in learned) and any('motion_modules' in name for name in learned)
+    assert not any(name.startswith('unet.') and 'motion_modules' not in name for name in learned)
+
+
+def test_noisy_steps_count_more_up_to_a_limit():
+    alphas = build_scheduler().alphas_cumprod
+    assert (step_weights(alphas, 1) == 1).all()
+    weights = step_weights(alphas, 30)
+    assert abs(weights.mean() - 1) < 1e-5 and (weights.diff() >= 0).all() and abs(weights[-1] / weights[0] - 30) < 1e-3

@@ -1,0 +1,136 @@
+"Scenes: what they draw, and that edits differ in nothing else."
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from videodirector.world.accessories import ACCESSORIES
+from videodirector.world.cast import SUBJECTS
+from videodirector.world.colours import COLOURS
+from videodirector.world.paths import MOTIONS
+from videodirector.world.places import BACKGROUNDS
+from videodirector.world.scene import FIRST_TRAINING_SEED, Scene, random_scene
+
+SIZE = dict(frames=4, height=48, width=64)
+
+
+def widen(mask):
+    "The mask and one pixel around it."
+    return torch.nn.functional.max_pool2d(mask[:, None].float(), 3, 1, 1)[:, 0] > 0
+
+
+@pytest.mark.parametrize('frames, height, width', [(1, 32, 32), (3, 40, 72), (5, 72, 40), (16, 24, 24)])
+def test_any_size(frames, height, width):
+    clip = random_scene(7, accessory='hat').render(frames, height, width)
+    assert clip.video.shape == (frames, 3, height, width) and clip.video.dtype == torch.float32
+    assert clip.mask.shape == clip.accessory_mask.shape == (frames, height, width) and clip.mask.dtype == torch.bool
+    assert -1 <= clip.video.min() and clip.video.max() <= 1
+
+
+def test_default_size():
+    assert Scene('bear', 'meadow', 'left').render().video.shape == (16, 3, 128, 128)
+
+
+def test_same_seed_same_pixels():
+    for seed in range(5):
+        assert random_scene(seed) == random_scene(seed)
+        one, two = random_scene(seed).render(**SIZE), random_scene(seed).render(**SIZE)
+        assert torch.equal(one.video, two.video) and torch.equal(one.mask, two.mask)
+
+
+def test_the_seed_changes_pixels_but_not_words():
+    scene = random_scene(5)
+    other = scene.replace(seed=6)
+    assert scene.caption == other.caption and not torch.equal(scene.render(**SIZE).video, other.render(**SIZE).video)
+
+
+def test_there_is_always_a_figure_and_most_of_it_is_inside():
+    for seed in range(60):
+        scene = random_scene(seed)
+        clip = scene.render(4, 48, 48)
+        share = clip.mask.float().mean((1, 2))
+        assert share.min() > .02 and share.max() < .6, scene
+        edges = torch.cat([clip.mask[:, :, [0, -1]].flatten(1), clip.mask[:, [0, -1]].flatten(1)], 1).float().mean(1)
+        assert edges.max() < .12, scene
+        assert bool(scene.accessory) == bool(clip.accessory_mask.any(-1).any(-1).all())
+        assert not (clip.accessory_mask & ~clip.mask).any()
+
+
+@pytest.mark.parametrize('change', [dict(subject='swan'), dict(colour='pink'), dict(accessory='balloon'), dict(accessory=None)])
+def test_replacing_the_figure_leaves_the_background_alone(change):
+    for seed in range(6):
+        scene = random_scene(seed, subject='bear', colour='grey', accessory='crown')
+        before, after = scene.render(**SIZE), scene.replace(**change).render(**SIZE)
+        outside = ~widen(before.mask | after.mask)
+        assert torch.equal(before.video.movedim(1, -1)[outside], after.video.movedim(1, -1)[outside])
+        assert not torch.equal(before.video, after.video)
+
+
+def test_replacing_the_background_leaves_the_figure_alone():
+    scene = random_scene(3, background='rocks')
+    before, after = scene.render(**SIZE), scene.replace(background='snow').render(**SIZE)
+    assert torch.equal(before.mask, after.mask)
+    inside = ~widen(~before.mask)
+    changed = (before.video - after.video).abs().amax(1)[inside]  # only slits narrower than a pixel let it shine through
+    assert (changed > .01).float().mean() < .01
+
+
+def test_replacing_the_subject_keeps_its_path():
+    for motion in set(MOTIONS) - {'spinning', 'swaying'}:  # those turn about the figure's middle, not that of its mask
+        centres = []
+        for subject in ('panda', 'butterfly'):  # both are symmetric, so the middle of the mask is the middle of the figure
+            mask = Scene(subject, 'meadow', motion, seed=2).render(6, 64, 64).mask.float()
+            centres.append((mask.sum(1)*torch.arange(64)).sum(1)/mask.sum((1, 2)))
+        assert (centres[0] - centres[1]).abs().max() < 2
+
+
+@pytest.mark.parametrize('name, values', [('subject', SUBJECTS), ('colour', COLOURS), ('accessory', (None, *ACCESSORIES)),
+                                          ('background', BACKGROUNDS), ('motion', MOTIONS), ('pan', (None, 'left', 'right'))])
+def test_every_value_looks_different(name, values):
+    scene = Scene('fox', 'beach', 'swaying', colour='red', seed=4)
+    clips = [scene.replace(**{name: value}).render(6, 40, 40).video for value in values]
+    for i, one in enumerate(clips):
+        for other in clips[:i]: assert (one - other).abs().mean() > .004
+
+
+@pytest.mark.parametrize('background', BACKGROUNDS)
+def test_what_moves_in_the_background(background):
+    clip = Scene('bear', background, 'standing', seed=1).render(4, 48, 48)
+    still = ~widen(clip.mask.any(0)[None])[0]
+    change = (clip.video[1:] - clip.video[:-1]).abs().amax((0, 1))[still].max()
+    assert (change > .05) == (background in ('water', 'snow', 'clouds', 'rain'))
+
+
+def test_pan_moves_background_and_figure_together():
+    still = Scene('bear', 'city', 'standing', seed=1)
+    left = still.replace(pan='left').render(16, 32, 32).mask.float()
+    columns = (left.sum(1)*torch.arange(32)).sum(1)/left.sum((1, 2))
+    assert columns[-1] - columns[0] > 3  # the camera turns left, the world moves right
+
+
+def test_unknown_attributes_are_refused():
+    with pytest.raises(ValueError, match="subject 'lion'.*bear"): Scene('lion', 'forest', 'left')
+    with pytest.raises(ValueError, match="colour 'mauve'"): Scene('bear', 'forest', 'left', colour='mauve')
+
+
+def test_attributes_say_what_there_is_to_see():
+    assert Scene('tiger', 'snow', 'left').attributes == dict(subject='tiger', colour='orange', accessory='none',
+                                                             background='snow', motion='left')
+    assert Scene('tiger', 'snow', 'left', colour='blue', accessory='hat').attributes['colour'] == 'blue'
+
+
+def test_random_scene_is_even_and_obeys():
+    scenes = [random_scene(FIRST_TRAINING_SEED + i) for i in range(3000)]
+    for name, values in (('subject', SUBJECTS), ('background', BACKGROUNDS), ('motion', MOTIONS)):
+        counts = [sum(getattr(s, name) == v for s in scenes) for v in values]
+        assert min(counts) > .7*3000/len(values), name
+    assert FIRST_TRAINING_SEED == 1_000_000
+    for name, share in (('colour', .65), ('accessory', .4), ('pan', .1)):
+        assert abs(sum(getattr(s, name) is not None for s in scenes)/3000 - share) < .03
+    assert random_scene(1, subject='car', pan=None).subject == 'car'
+
+
+def test_importing_the_world_needs_torch_alone():
+    code = "import sys, videodirector.world.pairs; sys.exit(any(m in sys.modules for m in ('diffusers', 'transformers', 'matplotlib')))"
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0
