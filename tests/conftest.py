@@ -9,9 +9,11 @@ import torch
 from browser import browser_missing
 from browser import lab as open_lab
 from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, UNet2DConditionModel)
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from videodirector.metrics.text import TextVideoScore
 from videodirector.models.animatediff import AnimateDiff
+from videodirector.models.judge import Judge, world_classes
 
 
 SHARED = {'demo', 'done'}  # fixtures of a module that take a minute: their tests stay together in one process
@@ -82,6 +84,22 @@ def tiny_pipe() -> AnimateDiffPipeline:
 @pytest.fixture
 def tiny_model() -> AnimateDiff:
     return make_tiny_model()
+
+
+@pytest.fixture(scope='session')
+def tiny_judge() -> Judge:
+    torch.manual_seed(0)
+    return Judge(world_classes(), widths=(8, 8, 16, 16), features=16).eval()
+
+
+@pytest.fixture(scope='session')
+def tiny_score() -> TextVideoScore:
+    torch.manual_seed(0)
+    words, sizes = tiny_tokenizer(), dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    ends = {name: getattr(words, name) for name in ('bos_token_id', 'eos_token_id', 'pad_token_id')}
+    config = CLIPConfig(text_config=dict(vocab_size=len(words), max_position_embeddings=16, **ends, **sizes),
+                        vision_config=dict(image_size=32, patch_size=8, **sizes), projection_dim=8)
+    return TextVideoScore('tiny', CLIPModel(config).eval(), words)
 
 
 @pytest.fixture

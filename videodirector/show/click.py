@@ -97,7 +97,7 @@ class ClickMask(anywidget.AnyWidget):
     _css = Path(str(files('videodirector'))) / 'widgets/click.css'
     shape = traitlets.List().tag(sync=True)  # F, H, W
     pictures = traitlets.List(traitlets.Bytes()).tag(sync=True)  # a JPEG for each frame
-    prompts = traitlets.List().tag(sync=True)  # dicts: frame, x, y, label; or frame, box=[left, top, right, bottom]
+    prompts = traitlets.List().tag(sync=True)  # dict(frame, x, y, label) or dict(frame, box=[x, y, x, y])
     bits = traitlets.Bytes().tag(sync=True)  # the mask, a bit for each pixel; empty: none yet
     note = traitlets.Unicode().tag(sync=True)  # why the last click changed nothing
     busy = traitlets.Bool().tag(sync=True)

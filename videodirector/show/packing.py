@@ -77,7 +77,7 @@ def side_of(
 class Packed:
     "Recorded maps as one string of half-precision bytes, with a table of contents. `pack` makes it."
     data: bytes
-    entries: list  # dicts: kind, site, branch, side, step, slot, heads, n (words; 2 = SA-II), h, w, at (start)
+    entries: list  # dicts of kind, site, branch, side, step, slot, heads, n (words, or 2: SA-II), h, w, at
     words: dict  # branch → what `pair_words` says
     frames: int
 

@@ -205,7 +205,7 @@ def test_click_widget_in_the_browser(lab, tmp_path):
     (x, y), box = middle(render.mask[0]), Mask(render.mask).boxes[0]
     lab.open(write_notebook(
         tmp_path / 'click.ipynb',
-        f"from videodirector.click import click_mask\nfrom videodirector.world import Scene\npicker = click_mask({CLIP.format(16)}.video)\npicker",
+        f"from videodirector.show.click import click_mask\nfrom videodirector.world.scene import Scene\npicker = click_mask({CLIP.format(16)}.video)\npicker",
         "if picker.prompts: print('AREA', picker.mask.area.mean().item(), '\\nPROMPTS', picker.prompts)", "print('all' + ' done')"))
     lab.run_all('all done')
     lab.page.wait_for_selector(STAGE)
