@@ -10,17 +10,16 @@ from statistics import mean
 
 # %% ../../nbs/bench/readability.ipynb #749ba384
 import torch
-import torch.nn.functional as F
-from diffusers import AnimateDiffPipeline
 from torch import Tensor
-from tqdm.auto import tqdm
 
 # %% ../../nbs/bench/readability.ipynb #a0077379
 from ..attention.processor import attend
 from ..attention.recording import Recording
 from ..attention.words import prompt_words
+from ..base.run import Run
 from .generation import ATTRIBUTES, MODEL_SEED
-
+from ..data.mask import Mask
+from ..models.api import VideoModel
 from ..world.scene import Scene, random_scene
 
 # %% ../../nbs/bench/readability.ipynb #b7923c95
@@ -81,11 +80,11 @@ def measure_attention(
     model: VideoModel,
     clips: int = 40,
     t: int = 300,  # how noisy
-    progress: bool = True,
+    run: Run | None = None,  # progress, cancelling
 ) -> dict[str, float]:  # role → mean IoU
     "How well cross-attention finds what the words name, on unseen scenes that all have a colour word."
     scores = {}
-    for i in tqdm(range(clips), 'attention', disable=not progress):
+    for i, _ in (run or Run()).steps('attention', range(clips)):
         scene = random_scene(MODEL_SEED + i)
         if scene.colour is None: scene = scene.replace(colour=scene.attributes['colour'])
         render = scene.render(device=model.unet.device)

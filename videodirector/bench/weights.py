@@ -13,7 +13,7 @@ import torch
 from diffusers import AnimateDiffPipeline
 
 # %% ../../nbs/bench/weights.ipynb #25cf0df8
-from ..models.animatediff import move
+from ..models.animatediff import AnimateDiff, move
 from ..models.folder import default_device, weights_folder
 from ..models.judge import Judge
 
@@ -21,21 +21,21 @@ from ..models.judge import Judge
 def load_parts(
     weights: str | Path | None = None,  # folder with `world` and `judge`; None: the weights that ship
     device: str | None = None,  # None picks the best at hand
-) -> tuple[AnimateDiffPipeline, Judge]:
-    "The pipeline and the judge of a folder of weights, such as the training program writes."
+) -> tuple[AnimateDiff, Judge]:
+    "The model and the judge of a folder of weights, such as the training program writes."
     folder, device = Path(weights or weights_folder()), device or default_device()
     for part in ('world', 'judge'):
         if (folder / part).is_dir(): continue
         raise ValueError(f'{str(folder)!r} holds no {part!r}; give a folder with world and judge in it.')
-    model = AnimateDiffPipeline.from_pretrained(folder / 'world', local_files_only=True)
+    pipe = AnimateDiffPipeline.from_pretrained(folder / 'world', local_files_only=True)
     judge = Judge.from_pretrained(folder / 'judge', local_files_only=True).float()
-    return move(model, device, torch.float32), judge.to(device).eval()
+    return AnimateDiff(move(pipe, device, torch.float32)), judge.to(device).eval()
 
 # %% ../../nbs/bench/weights.ipynb #77a2f22b
 def weights_bytes(
     weights: str | Path | None = None,  # folder with `world` and `judge`; None: the weights that ship
 ) -> int:
-    "How large the files of pipeline and judge are together."
+    "How large the files of model and judge are together."
     folder = Path(weights or weights_folder())
     files = [file for part in ('world', 'judge') for file in (folder / part).rglob('*') if file.is_file()]
     return sum(file.stat().st_size for file in files)

@@ -35,8 +35,8 @@ class Mask:
             raise ValueError(f'A mask is [frames, height, width], and this is {got}.')
         v = v.detach().float()
         if not (v.min() >= 0 and v.max() <= 1):  # nor for nan
-            raise ValueError(f'The values of a mask lie in 0…1, and these reach from {v.min():.3g} to '
-                             f'{v.max():.3g}.')
+            reach = f'{v.min():.3g} to {v.max():.3g}'
+            raise ValueError(f'The values of a mask lie in 0…1, and these reach from {reach}.')
         object.__setattr__(self, 'values', v)
 
     @property
@@ -56,8 +56,7 @@ class Mask:
 
     @property
     def boxes(self) -> list:
-        """Each frame's (left, top, right, bottom) in pixels, right and bottom exclusive; None if nothing
-        is there."""
+        "Each frame's (left, top, right, bottom) in pixels, the last two exclusive; None if nothing is there."
         return [box_of(frame) for frame in self.hard]
 
     def at(
@@ -117,7 +116,8 @@ def iou(
 ) -> Tensor:  # [F], 0…1; 1 where both are empty
     "Intersection over union of each frame, of the hard masks."
     _fitting(b, a)
-    both, either = ((op(a.hard, b.hard.to(a.hard.device))).sum((1, 2)) for op in (torch.logical_and, torch.logical_or))
+    x, y = a.hard, b.hard.to(a.hard.device)
+    both, either = (x & y).sum((1, 2)), (x | y).sum((1, 2))
     return torch.where(either > 0, both / either.clamp_min(1), 1.0)
 
 # %% ../../nbs/data/mask.ipynb #f1519c8f
@@ -128,7 +128,8 @@ def as_mask(
     if mask is None or isinstance(mask, Mask): return mask
     given = torch.from_numpy(mask) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
     if isinstance(given, Tensor) and given.dtype == torch.bool and given.ndim == 3: return Mask(given)
-    got = f'{given.dtype} of shape {list(given.shape)}' if hasattr(given, 'shape') else f'a {type(given).__name__}'
+    got = f'a {type(given).__name__}'
+    if hasattr(given, 'shape'): got = f'{given.dtype} of shape {list(given.shape)}'
     raise ValueError(f'The mask is {got}; give booleans [frames, height, width], or a `Mask`.')
 
 
@@ -142,8 +143,8 @@ def check_mask(
     if length != frames:
         raise ValueError(f'The mask has {length} frames and the clip {frames}; give one mask for each frame.')
     if size != [height, width]:
-        raise ValueError(f'The mask is {size[0]}×{size[1]} and the clip {height}×{width}; give both in the '
-                         'same size.')
+        raise ValueError(f'The mask is {size[0]}×{size[1]} and the clip {height}×{width}; '
+                         'give both in the same size.')
     if not mask.hard.any():
         raise ValueError('The mask is empty in every frame; mark the foreground, or give no mask.')
     return mask
@@ -164,8 +165,8 @@ def _check_numbers(folder):
     if len(numbers) < 3 or len(numbers) < len(names): return
     steps = [b - a for a, b in zip(numbers, numbers[1:])]
     if missing := [a + min(steps) for a, step in zip(numbers, steps) if step != min(steps)]:
-        raise ValueError(f'The folder {str(folder)!r} lacks frame {missing[0]}; give one picture for every '
-                         'frame.')
+        raise ValueError(f'The folder {str(folder)!r} lacks frame {missing[0]}; '
+                         'give one picture for every frame.')
 
 # %% ../../nbs/data/mask.ipynb #61948cfd
 def _array(path):
@@ -176,15 +177,15 @@ def _array(path):
     except (ValueError, OSError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f'{str(path)!r} holds no array; store one [frames, height, width].') from error
     if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(f'The array in {str(path)!r} must be [frames, height, width], and is '
-                         f'{list(array.shape)}.')
+        raise ValueError(f'The array in {str(path)!r} must be [frames, height, width], '
+                         f'and is {list(array.shape)}.')
     if array.dtype.kind not in 'buif':
-        raise ValueError(f'The array in {str(path)!r} must hold numbers or booleans, and holds '
-                         f'{array.dtype}.')
+        raise ValueError(f'The array in {str(path)!r} must hold numbers or booleans, '
+                         f'and holds {array.dtype}.')
     if array.dtype.kind in 'ui' and array.max() > 1: array = array / 255
     if not (array.min() >= 0 and array.max() <= 1):
-        raise ValueError(f'The values in {str(path)!r} must lie in 0…1, or in 0…255 if they are whole numbers, '
-                         'and do not.')
+        raise ValueError(f'The values in {str(path)!r} must lie in 0…1, or in 0…255 as whole numbers, '
+                         f'and reach from {array.min():.3g} to {array.max():.3g}.')
     return array.astype(np.float32)
 
 # %% ../../nbs/data/mask.ipynb #56fd4e7f
@@ -194,12 +195,13 @@ def read_mask(
     size: tuple[int, int] | None = None,  # (height, width) to resize to; None keeps it
     clip: str | Path | None = None,  # the clip it belongs to: its length and shape must fit
 ) -> Mask:  # soft, if the file is
-    """Read a mask. FileNotFoundError if there is none; ValueError if it is empty, has missing or odd-sized
-    frames, or does not fit."""
+    """Read a mask. FileNotFoundError if there is none.
+
+    ValueError if it is empty, has missing or odd-sized frames, or does not fit."""
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f'There is no mask at {str(path)!r}; give a folder of pictures, an npz or a '
-                                'video.')
+        raise FileNotFoundError(f'There is no mask at {str(path)!r}; '
+                                'give a folder of pictures, an npz or a video.')
     values = (_array if path.suffix.lower() in ('.npz', '.npy') else _pictures)(path)
     if clip is not None: _check_fit(path, ClipInfo(*values.shape), clip_info(clip))
     mask = Mask(torch.from_numpy(values[list(sample_frames(len(values), frames or len(values)))]))
@@ -212,8 +214,8 @@ def read_mask(
 def _check_fit(path, mask, clip):
     "Raise a ValueError unless a mask has the clip's length and aspect ratio."
     if mask.frames != clip.frames:
-        raise ValueError(f'The mask {str(path)!r} has {mask.frames} frames, its clip {clip.frames}; give it '
-                         'as many.')
+        raise ValueError(f'The mask {str(path)!r} has {mask.frames} frames, its clip {clip.frames}; '
+                         'give it as many.')
     if mask.height * clip.width != mask.width * clip.height:
         sizes = f'{mask.height}×{mask.width} and its clip {clip.height}×{clip.width}'
         raise ValueError(f'The mask {str(path)!r} is {sizes}; '
@@ -224,12 +226,12 @@ def save_mask(
     mask: Mask,
     path: str | Path,  # an .npz file, or a folder for one PNG a frame
 ) -> None:
-    """Store a mask: as npz exactly as it is, as pictures with 256 levels. ValueError for a place that
-    can't be written."""
+    "Store a mask: as npz exactly, as pictures with 256 levels. ValueError if the place cannot be written to."
     path = Path(path)
     values = mask.values.cpu() if mask.is_soft else mask.hard.cpu()
     if path.suffix.lower() == '.npz':
-        with atomic_path(path) as part, open(part, 'wb') as file: np.savez_compressed(file, mask=values.numpy())
+        with atomic_path(path) as part, open(part, 'wb') as file:
+            np.savez_compressed(file, mask=values.numpy())
         return
     if path.suffix.lower() in FRAME_SUFFIXES | {'.npy', '.mp4', '.gif'}:
         raise ValueError(f'{str(path)!r} is neither an .npz file nor a folder; give one of the two.')

@@ -36,7 +36,8 @@ def feather(
     "Blur the mask, so that the edit fades out. 0 changes nothing."
     if pixels <= 0: return mask
     side = 2 * math.ceil(3 * pixels) + 1
-    return _by_frame(lambda frame: cv2.GaussianBlur(frame, (side, side), pixels, borderType=cv2.BORDER_REPLICATE), mask)
+    how = dict(ksize=(side, side), sigmaX=pixels, borderType=cv2.BORDER_REPLICATE)
+    return _by_frame(lambda frame: cv2.GaussianBlur(frame, **how), mask)
 
 
 def _by_frame(
@@ -67,19 +68,23 @@ def largest_region(
 def ellipse(
     mask: Mask,
 ) -> Mask:  # hard
-    """The mask, and around the largest region of each frame an ellipse of its centre, size and direction
-    (VideoDirector, CVPR 2025)."""
-    frames = [frame | _ellipse_around(largest_region(frame)) if frame.any() else frame for frame in mask.hard.cpu().numpy()]
-    return Mask(torch.from_numpy(np.stack(frames)).to(mask.values.device))
+    """The mask, and around the largest region of each frame an ellipse of its centre, size and direction.
+
+    As the official code of VideoDirector (CVPR 2025) widens its masks."""
+    return _by_frame(_with_ellipse, Mask(mask.hard))
 
 
-def _ellipse_around(region):
-    "The pixels within two standard deviations of a region's centre, [H, W] bool."
-    m = cv2.moments(region.astype(np.uint8), binaryImage=True)
-    y, x = np.indices(region.shape)
+def _with_ellipse(frame):
+    """A frame [H, W] of zeros and ones, and what lies within two standard deviations of its largest
+    region's centre."""
+    if not frame.any(): return frame
+    m = cv2.moments(largest_region(frame > 0).astype(np.uint8), binaryImage=True)
+    y, x = np.indices(frame.shape)
     away = np.stack([x - m['m10'] / m['m00'], y - m['m01'] / m['m00']]).reshape(2, -1)
-    spread = np.array([[m['mu20'], m['mu11']], [m['mu11'], m['mu02']]]) / m['m00'] + np.eye(2) / 12  # a pixel's own width
-    return ((away * np.linalg.solve(4 * spread, away)).sum(0) <= 1).reshape(region.shape)
+    spread = np.array([[m['mu20'], m['mu11']], [m['mu11'], m['mu02']]]) / m['m00']
+    spread += np.eye(2) / 12  # a pixel has a width, too
+    inside = (away * np.linalg.solve(4 * spread, away)).sum(0) <= 1
+    return np.maximum(frame, inside.reshape(frame.shape).astype(np.float32))
 
 # %% ../../nbs/data/regions.ipynb #9589fd4c
 def box_mask(
@@ -90,8 +95,8 @@ def box_mask(
     frames, height, width = shape
     boxes = [box] * frames if np.ndim(box) == 1 else list(box)
     if len(boxes) != frames:
-        raise ValueError(f'{len(boxes)} boxes were given for {frames} frames; give one, or one for each '
-                         'frame.')
+        raise ValueError(f'{len(boxes)} boxes were given for {frames} frames; '
+                         'give one, or one for each frame.')
     if any(np.shape(corners) != (4,) or not np.isfinite(corners).all() for corners in boxes):
         raise ValueError(f'{box} is no box; give left, top, right, bottom in pixels.')
     values = torch.zeros(shape)
@@ -99,7 +104,8 @@ def box_mask(
         left, top, right, bottom = (max(0, round(corner)) for corner in corners)
         frame[top:bottom, left:right] = 1
         if not frame.any():
-            raise ValueError(f'The box {", ".join(map(str, corners))} covers no pixel of {width}×{height} frames; '
+            numbers = ', '.join(map(str, corners))
+            raise ValueError(f'The box {numbers} covers no pixel of {width}×{height} frames; '
                              'give left, top, right, bottom.')
     return Mask(values)
 

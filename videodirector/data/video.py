@@ -40,10 +40,10 @@ def check_video(
     video,  # should be a float tensor [F, 3, H, W]
 ) -> None:
     "Raise a one-sentence ValueError for anything else."
-    if not (isinstance(video, Tensor) and video.ndim == 4 and video.shape[1] == 3 and video.is_floating_point()):
-        got = f'{list(video.shape)} {video.dtype}' if isinstance(video, Tensor) else type(video).__name__
-        raise ValueError('A video is a float tensor [frames, 3, height, width] in [-1, 1], and this is '
-                         f'{got}.')
+    tensor = isinstance(video, Tensor)
+    if tensor and video.ndim == 4 and video.shape[1] == 3 and video.is_floating_point(): return
+    got = f'{list(video.shape)} {video.dtype}' if tensor else type(video).__name__
+    raise ValueError(f'A video is a float tensor [frames, 3, height, width] in [-1, 1], and this is {got}.')
 
 # %% ../../nbs/01_video.ipynb #9eb09379
 def write_video(
@@ -56,10 +56,11 @@ def write_video(
     frames = to_bytes(video)
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
-        raise ValueError(f'{height}×{width} frames do not fit an mp4, whose sides must be even; resize or '
-                         'crop them.')
+        raise ValueError(f'{height}×{width} frames do not fit an mp4, whose sides must be even; '
+                         'resize or crop them.')
+    rate, options = Fraction(fps).limit_denominator(1000), {'crf': str(crf)}
     with atomic_path(path) as temporary, av.open(str(temporary), 'w', format='mp4') as container:
-        stream = container.add_stream('libx264', rate=Fraction(fps).limit_denominator(1000), options={'crf': str(crf)})
+        stream = container.add_stream('libx264', rate=rate, options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, 'yuv420p'
         for frame in frames: container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode())
@@ -75,11 +76,15 @@ class ClipInfo(NamedTuple):
 
 def _image_files(folder):
     "The pictures in a folder, `2.png` before `10.png`."
-    files = [file for file in folder.iterdir() if file.suffix.lower() in FRAME_SUFFIXES and file.name[0] != '.']
+    files = [f for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES and f.name[0] != '.']
     if not files:
         raise ValueError(f'The folder {str(folder)!r} holds no frames; put numbered png or jpg files into '
                          'it.')
-    return sorted(files, key=lambda file: [int(s) if s.isdigit() else s for s in re.split(r'(\d+)', file.name)])
+    return sorted(files, key=_with_numbers)
+
+def _with_numbers(file):
+    "A name as words and numbers, to sort by."
+    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', file.name)]
 
 def open_frames(
     path: str | Path,  # mp4, gif, or folder of pictures
@@ -87,8 +92,8 @@ def open_frames(
     "The frames of a clip, one at a time; raises as `read_video` does."
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f'There is no clip at {str(path)!r}; give an mp4, a gif or a folder of '
-                                'frames.')
+        raise FileNotFoundError(f'There is no clip at {str(path)!r}; '
+                                'give an mp4, a gif or a folder of frames.')
     try: yield from (_open_folder if path.is_dir() else _open_container)(path)
     except (av.FFmpegError, UnidentifiedImageError, StopIteration) as error:
         raise ValueError(f'{str(path)!r} is not a clip; give an mp4, a gif or a folder of frames.') from error
@@ -96,14 +101,14 @@ def open_frames(
 def _open_folder(folder):
     for file in _image_files(folder):
         with Image.open(file) as image:
-            yield image.height, image.width, lambda: np.array(image.convert('RGB'))
+            yield image.height, image.width, lambda image=image: np.array(image.convert('RGB'))
 
 def _open_container(file):
     with av.open(str(file)) as container:
         if not container.streams.video or container.format.name == 'tty':  # ffmpeg "plays" text files
             raise av.InvalidDataError(0, 'no pictures', str(file))
         for frame in container.decode(video=0):
-            yield frame.height, frame.width, lambda: frame.to_ndarray(format='rgb24')
+            yield frame.height, frame.width, lambda frame=frame: frame.to_ndarray(format='rgb24')
 
 def clip_info(
     path: str | Path,  # mp4, gif, or folder of pictures
@@ -129,8 +134,8 @@ def sample_frames(
     "The first `frames` frames at stride ⌊length / frames⌋, as VideoDirector (CVPR 2025) samples its clips."
     if frames < 1: raise ValueError(f'At least 1 frame is needed, and {frames} were asked for.')
     if length < frames:
-        raise ValueError(f'The clip has {length} frames and {frames} were asked for; ask for at most '
-                         f'{length}.')
+        raise ValueError(f'The clip has {length} frames and {frames} were asked for; '
+                         f'ask for at most {length}.')
     return range(0, frames * (length // frames), length // frames)
 
 # %% ../../nbs/01_video.ipynb #ee09edd3

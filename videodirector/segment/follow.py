@@ -35,8 +35,8 @@ def encode_frames(
     pixels: int = 4 * 2**20,  # about as many are encoded at once
 ) -> tuple:  # features, places (both lists of levels [h·w, F·B, c], finest first), sizes of the levels
     "The image encoder on all frames of B clips."
-    many = max(1, pixels // frames.shape[-1] ** 2)
-    made = [model._prepare_backbone_features(model.forward_image(part)) for part in frames.flatten(0, 1).split(many)]
+    parts = frames.flatten(0, 1).split(max(1, pixels // frames.shape[-1] ** 2))
+    made = [model._prepare_backbone_features(model.forward_image(part)) for part in parts]
     features, places = ([torch.cat(level, 1) for level in zip(*(part[i] for part in made))] for i in (1, 2))
     return features, places, made[0][3]
 
@@ -52,12 +52,13 @@ def follow(
     memory = dict(cond_frame_outputs={}, non_cond_frame_outputs={})
 
     def see(f, reverse=False):
-        of_frame = slice(f * batch, (f + 1) * batch)
+        given = dict(point_inputs=None, mask_inputs=None) | prompts.get(f, {})
+        looks, where = ([x[:, f * batch:(f + 1) * batch] for x in levels] for levels in (features, places))
         kind = 'cond_frame_outputs' if f in prompts else 'non_cond_frame_outputs'
         memory[kind][f] = model.track_step(
-            frame_idx=f, is_init_cond_frame=f in prompts, current_vision_feats=[x[:, of_frame] for x in features],
-            current_vision_pos_embeds=[x[:, of_frame] for x in places], feat_sizes=sizes, output_dict=memory,
-            num_frames=length, track_in_reverse=reverse, **dict(point_inputs=None, mask_inputs=None) | prompts.get(f, {}))
+            frame_idx=f, is_init_cond_frame=f in prompts, current_vision_feats=looks,
+            current_vision_pos_embeds=where, feat_sizes=sizes, output_dict=memory, num_frames=length,
+            track_in_reverse=reverse, **given)
 
     first, others = min(prompts), [f for f in range(length) if f not in prompts]
     for f in prompts: see(f)
@@ -71,17 +72,17 @@ def follow(
 # %% ../../nbs/segment/follow.ipynb #4d4dc314
 @torch.no_grad()
 def segment(
-    video: Tensor,  # [F, 3, H, W] in [-1, 1]; computed on its device, and with autocast if it is half precision
+    video: Tensor,  # [F, 3, H, W] in [-1, 1]; computed on its device, with autocast if it is half precision
     points=None,  # clicks (x, y) or (x, y, label), one or a list, or {frame: list}; label 0: not on the thing
     box: tuple | None = None,  # (left, top, right, bottom) around the thing
     mask: Tensor | Mask | None = None,  # the thing in that frame, [H, W]; of a `Mask`, that frame is taken
     frame: int = 0,  # the frame that they belong to
     model: nn.Module | str | Path | None = None,  # from `load_sam2`, or what it takes; None: the tiny one
 ) -> Mask:  # [F, H, W], hard
-    """The mask of the thing in all frames, from SAM 2 (Ravi et al. 2024). Several things: `segment(…) |
-    segment(…)`.
+    """The mask of the thing in all frames, from SAM 2 (Ravi et al. 2024).
 
-    ValueError, as a sentence, for prompts outside the clip and if nothing is found."""
+    Several things: `segment(…) | segment(…)`. ValueError for prompts outside the clip and if nothing is
+    found."""
     if video.ndim != 4 or video.shape[1] != 3:
         raise ValueError(f'The clip has shape {list(video.shape)}; give [frames, 3, height, width].')
     if not isinstance(model, nn.Module): model = load_sam2(model, video.device)

@@ -16,7 +16,7 @@ from ..data.video import resize
 
 # %% ../../nbs/segment/prompts.ipynb #73aece65
 def clicks_by_frame(
-    points,  # (x, y), or a list of (x, y) and (x, y, label), or {frame: such a list}; label 1: on the thing, 0: not on it
+    points,  # (x, y), or a list of (x, y) and (x, y, label), or {frame: such a list}; label 0: not on the thing
     frame: int = 0,  # the frame, if they do not name theirs
 ) -> dict:  # frame → list of (x, y, label)
     "Clicks in one form. ValueError for what is no click."
@@ -27,8 +27,8 @@ def clicks_by_frame(
         clicks = [clicks] if len(clicks) and np.ndim(clicks[0]) == 0 else clicks
         for click in clicks:
             if len(click) not in (2, 3) or len(click) == 3 and click[2] not in (0, 1):
-                raise ValueError(f'{tuple(click)} is no click; give (x, y), or (x, y, label) with label 1 on the thing '
-                                 'and 0 beside it.')
+                raise ValueError(f'{tuple(click)} is no click; give (x, y), or (x, y, label) '
+                                 'with label 1 on the thing and 0 beside it.')
         made[f] = [(click[0], click[1], int(click[2]) if len(click) == 3 else 1) for click in clicks]
     return {f: clicks for f, clicks in made.items() if clicks}
 
@@ -51,8 +51,7 @@ def check_prompts(
     "A ValueError for prompts that don't fit a clip of this shape."
     length, _, height, width = shape
     drawn = {frame} if box is not None or mask is not None else set()
-    if not clicks and not drawn:
-        raise ValueError('Nothing says what to segment; give points, a box or a mask.')
+    if not (clicks or drawn): raise ValueError('Nothing says what to segment; give points, a box or a mask.')
     for f in set(clicks) | drawn:
         if not 0 <= f < length:
             raise ValueError(f'Frame {f} is not in the clip, whose frames are 0 to {length - 1}.')
@@ -92,8 +91,8 @@ def _whole(mask, frame, shape, model):
     whole = Mask((mask.values[frame] if isinstance(mask, Mask) else mask)[None])
     height, width = whole.values.shape[1:]
     if (height, width) != tuple(shape[2:]):
-        raise ValueError(f'The mask is {height}×{width} and the clip {shape[2]}×{shape[3]}; give both in the '
-                         'same size.')
+        raise ValueError(f'The mask is {height}×{width} and the clip {shape[2]}×{shape[3]}; '
+                         'give both in the same size.')
     if not whole.hard.any(): raise ValueError(f'The mask of frame {frame} is empty; mark the thing.')
     small = resize(whole.values[:, None], (model.image_size,) * 2) > 0.5
     return small.float().to(model.device)

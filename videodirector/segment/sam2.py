@@ -49,8 +49,8 @@ def check_config(
     config,  # a description as it was read, before anything in it has a meaning
     origin: str | Path = 'the description',  # the file that it comes from
 ) -> None:
-    """A one-sentence ValueError for a description that asks for anything but parts of SAM 2, plain numbers
-    and words."""
+    """A one-sentence ValueError for a description that asks for anything but parts of SAM 2, numbers and
+    words."""
     if not isinstance(config, dict):
         raise ValueError(f'{origin} holds no description of a SAM 2; give a dictionary.')
     left = [config]  # a list, since a description may be deeper than Python's calls may be
@@ -63,8 +63,8 @@ def check_config(
         elif isinstance(node, str) and '${' in node:
             raise ValueError(f'{origin} holds the interpolation {node!r}; write the value itself.')
         elif not isinstance(node, str | int | float | None):
-            raise ValueError(f'{origin} holds a {type(node).__name__}; it may hold numbers, words, lists and '
-                             'dictionaries.')
+            raise ValueError(f'{origin} holds a {type(node).__name__}; '
+                             'it may hold numbers, words, lists and dictionaries.')
 
 
 def _check_entry(key, value, origin):
@@ -72,14 +72,14 @@ def _check_entry(key, value, origin):
     if not isinstance(key, str) or '${' in key:
         raise ValueError(f'{origin} has the key {key!r}; keys are names.')
     if key == '_target_':
-        if not (isinstance(value, str) and value in PARTS):
-            raise ValueError(f'{origin} asks for {value!r}, which is no part of a SAM 2; it may name '
-                             f'{", ".join(sorted(PARTS))}.')
-    elif key.startswith('_'):
+        if isinstance(value, str) and value in PARTS: return
+        raise ValueError(f'{origin} asks for {value!r}, which is no part of a SAM 2; '
+                         f'it may name {", ".join(sorted(PARTS))}.')
+    if key.startswith('_'):
         raise ValueError(f'{origin} has the key {key!r}, which no SAM 2 needs; leave it out.')
-    elif key == 'weights_path' and value is not None:
-        raise ValueError(f'{origin} wants to load {value!r} while it is built; give the weights as '
-                         'model.safetensors.')
+    if key == 'weights_path' and value is not None:
+        raise ValueError(f'{origin} wants to load {value!r} while it is built; '
+                         'give the weights as model.safetensors.')
 
 # %% ../../nbs/segment/sam2.ipynb #159c0d31
 def build_sam2(
@@ -94,8 +94,7 @@ def build_sam2(
         raise ValueError(f'{origin} does not say which model it describes; give `_target_`.')
     try: return instantiate(config, _convert_='all').eval()
     except Exception as error:  # hydra's, omegaconf's, or what sam2 raises for sizes that do not go together
-        raise ValueError(f'{origin} does not describe a SAM 2 that can be built '
-                         f'({_reason(error)}).') from error
+        raise ValueError(f'{origin} describes a SAM 2 that cannot be built ({_reason(error)}).') from error
 
 
 def _reason(error):
@@ -104,7 +103,7 @@ def _reason(error):
 
 # %% ../../nbs/segment/sam2.ipynb #437b5be3
 def load_sam2(
-    source: str | Path | None = None,  # None: the tiny one; 'facebook/sam2.1-hiera-tiny' or another hub id; or a folder
+    source: str | Path | None = None,  # None: the tiny one; a folder; or a hub id: 'facebook/sam2.1-hiera-tiny', …
     device: str | torch.device = 'cpu',
 ) -> nn.Module:  # sam2's SAM2Base, float32
     "A SAM 2 that can segment. FileNotFoundError or ValueError (a sentence) if there is none."
@@ -136,17 +135,17 @@ def _meta_checkpoint(source):
     if Path(source).is_dir():
         found = [file for name in configs if (file := Path(source) / name).is_file()]
         if found: return configs[found[0].name], found[0]
-        raise FileNotFoundError(f'The folder {source!r} holds no SAM 2; it should hold one of '
-                                f'{", ".join(configs)}.')
+        raise FileNotFoundError(f'The folder {source!r} holds no SAM 2; '
+                                f'it should hold one of {", ".join(configs)}.')
     if source not in known:
-        raise ValueError(f'{source!r} is neither a folder nor a SAM 2 on the hub; choose from '
-                         f'{", ".join(known)}.')
+        raise ValueError(f'{source!r} is neither a folder nor a SAM 2 on the hub; '
+                         f'choose from {", ".join(known)}.')
     from huggingface_hub import hf_hub_download
     name = known[source][1]
     try: return configs[name], hf_hub_download(source, name)
     except OSError as error:
-        raise ValueError(f'{source!r} could not be fetched; check the network, or give a local folder with '
-                         f'{name}.') from error
+        raise ValueError(f'{source!r} could not be fetched; check the network, '
+                         f'or give a local folder with {name}.') from error
 
 
 def _load_meta(name, path):
@@ -157,6 +156,6 @@ def _load_meta(name, path):
     model = build_sam2(meta_config(name) | added, name)
     try: model.load_state_dict(torch.load(path, map_location='cpu', weights_only=True)['model'])
     except Exception as error:
-        raise ValueError(f"{str(path)!r} is not a readable checkpoint of {name} in Meta's format; fetch it "
-                         "again.") from error
+        raise ValueError(f"{str(path)!r} is not a readable checkpoint of {name} in Meta's format; "
+                         'fetch it again.') from error
     return model

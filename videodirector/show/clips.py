@@ -59,9 +59,9 @@ def gif_bytes(
     "A clip as an endlessly looping GIF. `ValueError` for a palette that GIFs don't have."
     if not 2 <= colours <= 256: raise ValueError(f'A GIF has 2 to 256 colours, and {colours} were asked for.')
     mediapy.set_ffmpeg(get_ffmpeg_exe())  # the one that pip brings; mediapy would look for one on the system
-    palette = f'split[clip][all];[all]palettegen=max_colors={colours}:reserve_transparent=0[palette]'
-    with_it = '[clip][palette]paletteuse=dither=none'
-    return mediapy.compress_video(to_bytes(video), codec='gif', fps=fps, ffmpeg_args=['-vf', f'{palette};{with_it}'])
+    palette = f'[all]palettegen=max_colors={colours}:reserve_transparent=0[palette]'
+    steps = f'split[clip][all];{palette};[clip][palette]paletteuse=dither=none'
+    return mediapy.compress_video(to_bytes(video), codec='gif', fps=fps, ffmpeg_args=['-vf', steps])
 
 # %% ../../nbs/show/clips.ipynb #8ce6f691
 TITLE_HEIGHT, GAP = 18, 4  # pixels; even, so that joined clips keep even sides
@@ -87,8 +87,8 @@ def side_by_side(
     "One clip with all clips next to each other under their titles."
     shapes = {title: (len(video), video.shape[2]) for title, video in videos.items()}
     if len(set(shapes.values())) != 1:
-        raise ValueError('Clips side by side need the same number of frames and the same height, not '
-                         f'{shapes}.')
+        raise ValueError('Clips side by side need the same number of frames and the same height, '
+                         f'not {shapes}.')
     columns = []
     for title, video in videos.items():
         check_video(video)
