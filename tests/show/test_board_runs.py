@@ -7,7 +7,7 @@ from board_cases import SOURCE, START, STEPS, STRONG, TARGET, box, inversions, r
 
 from videodirector.methods.api import Edit
 from videodirector.methods.videodirector import edit, invert
-from videodirector.parts.guidance import STDG, TERMS
+from videodirector.parts.settings import STDG, TERMS
 from videodirector.data.mask import Mask
 from videodirector.show.board import Board
 from videodirector.show.board_runs import Clip, Runs, Settings, differing

@@ -15,7 +15,7 @@ import ipywidgets as w
 
 # %% ../../nbs/show/board_controls.ipynb #5989c97c
 from ..attention.words import prompt_words
-from ..parts.guidance import TERMS
+from ..parts.settings import TERMS
 from .cross_attention import SMALL_WORDS
 from .board_runs import NULL_TEXTS, Runs, Settings
 

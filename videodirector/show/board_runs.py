@@ -20,7 +20,7 @@ from ..data.mask import check_mask
 from ..methods.api import Edit
 from ..methods.videodirector import Inversion, edit, invert
 from ..models.api import check_clip, check_prompt
-from ..parts.guidance import STDG
+from ..parts.settings import STDG
 from ..data.mask import Mask
 from ..bench.score import metrics_of
 from .board_pictures import moving
