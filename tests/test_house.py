@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from lessons import ROOT, directives, name_of, notebooks
 
-PACKAGES = ('base', 'data', 'world', 'attention', 'sampling', 'models', 'metrics', 'segment', 'parts', 'methods', 'show',
-            'bench', 'app', 'train')  # each may import those before it
+FLOORS = (('base',), ('data',), ('world',), ('attention',), ('sampling',), ('models',), ('metrics',), ('segment',), ('parts',),
+          ('methods',), ('show', 'bench'), ('app',), ('train',))  # packages; each may import those on its floor and below
 LINES, FUNCTION_LINES, PARAMETERS, WIDTH = 350, 40, 8, 110
 
 
@@ -33,7 +33,7 @@ def imported(place: tuple, text: str):  # yields places, those of names one part
 def floor(place: tuple) -> int:
     "How high in the house something is. What is in no package is above all; of the package itself, `__version__` is for all."
     if place == ('__version__',): return -1
-    return PACKAGES.index(place[0]) if place and place[0] in PACKAGES else len(PACKAGES)
+    return next((i for i, packages in enumerate(FLOORS) if place and place[0] in packages), len(FLOORS))
 
 
 def upward(house: dict[tuple, str]) -> list[str]:
@@ -43,8 +43,8 @@ def upward(house: dict[tuple, str]) -> list[str]:
 
 
 def circle(house: dict[tuple, str]) -> list[tuple]:
-    "Modules of a package that import each other in a circle, if there are any."
-    graph = {place: {target[:2] for target in imported(place, text) if target[:1] == place[:1]} for place, text in house.items()}
+    "Modules of a floor that import each other in a circle, if there are any."
+    graph = {place: {target[:2] for target in imported(place, text) if floor(target) == floor(place)} for place, text in house.items()}
     try: TopologicalSorter(graph).prepare()
     except CycleError as error: return error.args[1]
     return []
@@ -70,7 +70,7 @@ def too_wide(nb) -> list[str]:
 
 
 def test_every_module_is_in_a_package():
-    outside = [place for place in modules() if floor(place) == len(PACKAGES)]
+    outside = [place for place in modules() if floor(place) == len(FLOORS)]
     assert outside == [('__init__',)]
 
 

@@ -1,5 +1,6 @@
 "Maps have names and shapes, gradients if wanted, a budget, and come back from disk."
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,6 +132,21 @@ def test_record_around_an_image_pipeline(tiny_pipe):
     pipe.set_progress_bar_config(disable=True)
     with record(pipe) as maps: pipe('a bear', height=64, width=64, num_inference_steps=2, output_type='latent')
     assert maps.cross['bear', 1].shape == (1, 8, 8)
+
+
+def test_record_around_an_image_unet_that_gets_the_frames_as_its_batch(tiny_pipe):
+    unet, (z, _) = image_unet(), inputs(6, 10)
+    pipe = SimpleNamespace(unet=unet, tokenizer=tiny_pipe.tokenizer, text_encoder=tiny_pipe.text_encoder,
+                           scheduler=SimpleNamespace(timesteps=[900, 7]))
+    def embed(prompt): return pipe.text_encoder(tiny_pipe.tokenizer(prompt, padding='max_length', return_tensors='pt').input_ids)[0]
+    with torch.no_grad(), record(pipe, ('cross', 'spatial'), frames=F, keys=True) as maps:
+        text = torch.cat([embed(prompt).expand(F, -1, -1) for prompt in ('', 'a bear')])
+        run(unet, z.transpose(1, 2).flatten(0, 1), text)
+        with pytest.raises(ValueError, match='5 images, which are no videos of 3 frames'): run(unet, z[:1, :, 0].expand(5, -1, -1, -1), text[:5])
+    assert {key[1:] for key in maps.maps} == {(1, 'uncond'), (1, 'cond')}
+    site = find_sites(unet, 'cross')[-1].name
+    assert maps.maps[site, 1, 'cond'].shape == (F, 6, 10, L) and maps.cross['bear', 1, site].shape == (F, 6, 10)
+    assert maps.keys[site, 1, 'cond'].shape[:2] == (F, L)
 
 
 def test_record_around_invert_and_edit(tiny_pipe):

@@ -18,7 +18,8 @@ from videodirector.methods.videodirector import (
     Inversion, VideoDirector, edit, guidance_term, invert, plan_controls, reconstruct)
 from videodirector.models.api import Wrapped
 from videodirector.parts.control import SLOTS, slots_at
-from videodirector.parts.guidance import STDG, Guide
+from videodirector.parts.guidance import Guide
+from videodirector.parts.settings import STDG
 from videodirector.parts.inversion import sample_ddim
 from videodirector.parts.settings import EditSettings
 

@@ -61,7 +61,8 @@ def evaluate_edit(
 def edit_summary(
     rows: list[dict],  # from `evaluate_edit`
 ) -> dict[str, float]:  # by name, the mean, and for what has a bar also the worst
-    "What the rows of an evaluation come to. What lies outside an edit of the background is a figure of its own."
+    """What the rows of an evaluation come to. What lies outside an edit of the background is a figure of
+    its own."""
     dB = {name: [r['psnr'][name] for r in rows] for name in ('vae', 'ddim_cfg', 'null_text')}
     gain = [a - b for a, b in zip(dB['null_text'], dB['ddim_cfg'])]
     lost = [a - b for a, b in zip(dB['vae'], dB['null_text'])]

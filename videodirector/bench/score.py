@@ -58,7 +58,8 @@ class Case:
         return None if free.hard.all() else free
 
     def inverting(self, settings: InvertSettings) -> InvertSettings:
-        "The settings of an inversion for this edit: its guidance leaves free what the edit is free to change."
+        """The settings of an inversion for this edit: its guidance leaves free what the edit is free to
+        change."""
         if settings.stdg is None: return settings
         return replace(settings, stdg=replace(settings.stdg, region=self.region))
 
