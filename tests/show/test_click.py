@@ -127,7 +127,7 @@ def test_a_mask_to_start_from(render, model, on):
 
 
 def test_accept(picker, on):
-    with pytest.raises(ValueError, match='click on the thing'): picker.mask
+    with pytest.raises(ValueError, match='click on the thing'): _ = picker.mask
     with pytest.raises(ValueError, match='click on the thing'): picker.accept()
     picker.click(*on[0])
     picker.accept()
@@ -208,7 +208,7 @@ def test_click_widget_in_the_browser(lab, tmp_path):
     (x, y), box = middle(render.mask.hard[0]), render.mask.boxes[0]
     lab.open(write_notebook(
         tmp_path / 'click.ipynb',
-        f"from videodirector.show.click import click_mask\nfrom videodirector.world.scene import Scene\npicker = click_mask(Scene(**{FOX}).render(16).video)\npicker",
+        f'from videodirector.show.click import click_mask\nfrom videodirector.world.scene import Scene\npicker = click_mask(Scene(**{FOX}).render(16).video)\npicker',
         "if picker.prompts: print('AREA', picker.mask.area.mean().item(), '\\nPROMPTS', picker.prompts)", "print('all' + ' done')"))
     lab.run_all('all done')
     lab.page.wait_for_selector(STAGE)

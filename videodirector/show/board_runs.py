@@ -83,7 +83,8 @@ class Settings:
         return {name: getattr(self.invert.stdg, name, 0.) for name in TERMS}
 
     def but(self, **changes) -> 'Settings':
-        "These settings with some changed, by the names of the fields inside; `TypeError` if there is none of that name."
+        """These settings with some changed, by the names of the fields inside; `TypeError` if there is
+        none of that name."""
         owned = {kind: {f.name for f in fields(kind)} for kind in (Settings, InvertSettings, EditSettings, STDG)}
         found = {kind: {} for kind in owned}
         for name, value in changes.items():
