@@ -93,7 +93,7 @@ def test_results_of_another_run_are_replaced_only_if_asked(run, tmp_path):
 
 def test_kept_steps_are_not_done_again(run, tmp_path, monkeypatch):
     first = run('--json', keep=tmp_path / 'kept', out=tmp_path / 'a')[1]
-    monkeypatch.setattr('videodirector.parts.null_text.tune', lambda *args: pytest.fail('tuned again'), raising=False)
+    monkeypatch.setattr('videodirector.parts.null_text.tune_step', lambda *args: pytest.fail('tuned again'))
     again = run('--json', keep=tmp_path / 'kept', out=tmp_path / 'b')[1]
     assert json.loads(first)['psnr'] == json.loads(again)['psnr']
     code, _, error = run(keep=tmp_path / 'kept', steps=3, out=tmp_path / 'c')
