@@ -2,7 +2,13 @@
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from videodirector.attention.grouped import clip_group, first_frame_keys, frame_groups, grouped_attention
+from videodirector.attention.grouped import (
+    clip_group,
+    first_frame_keys,
+    frame_groups,
+    grouped_attention,
+    grouped_probabilities,
+)
 from videodirector.attention.processor import AttentionControl, attend, fast_attention, probabilities
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import KINDS, find_sites
@@ -73,7 +79,7 @@ def test_image_unet_frame_by_frame():
 def test_text_mask_is_obeyed():
     unet, (z, text) = image_unet(), inputs(8, 8)
     frames, mask = z.transpose(1, 2).flatten(0, 1), torch.arange(L).expand(2 * F, L) < 5
-    call = lambda: unet(frames, 7, text, encoder_attention_mask=mask).sample
+    def call(): return unet(frames, 7, text, encoder_attention_mask=mask).sample
     with torch.no_grad():
         expected = call()
         with attend(unet, [neutral('spatial')], Recording('cross')) as at:
@@ -130,79 +136,126 @@ def test_probabilities_are_what_sdpa_uses():
     for b in (None, bias): torch.testing.assert_close(fast_attention(q, k, v, b), probabilities(q, k, b) @ v)
 
 
-# seams: other computations, outputs, groups of tokens
+# taking over: inputs, computations, outputs
 
 class Together(AttentionControl):
-    "All frames attend to each other, with or without saying how."
+    "Tokens attend in groups, with or without saying how."
     kinds = ('spatial',)
     def __init__(self, groups, keys=None, tell=False): self.groups, self.keys, self.tell = groups, keys, tell
 
     def compute(self, q, k, v, bias, here):
         groups = self.groups(here.frames, here.tokens)
-        out = grouped_attention(q, k, v, groups, None if self.keys is None else self.keys(here.frames, here.tokens))
-        return (out, probabilities(q, k, bias)) if self.tell else out
+        keys = None if self.keys is None else self.keys(here.frames, here.tokens)
+        out = grouped_attention(q, k, v, groups, keys)
+        return (out, grouped_probabilities(q, k, groups, keys)) if self.tell else out
+
+
+class FrameZero(AttentionControl):
+    "Keys and values of frame 0 for all frames."
+    kinds = ('spatial',)
+    def qkv(self, q, k, v, bias, here): return q, k[:, :1].expand_as(k), v[:, :1].expand_as(v), bias
+
+
+class Log(AttentionControl):
+    "Notes which hooks are asked, and with what shapes."
+    def __init__(self, kinds, sites='*', explicit=False): self.kinds, self.sites, self.explicit, self.heard = kinds, sites, explicit, []
+    def note(self, hook, x): self.heard.append((hook, tuple(x.shape))); return x
+    def input(self, x, here): return self.note('input', x)
+    def qkv(self, q, k, v, bias, here): return self.note('qkv', q), k, v, bias
+    def compute(self, q, k, v, bias, here): self.note('compute', v)
+    def probs(self, p, here): return self.note('probs', p)
+    def output(self, out, here): return self.note('output', out)
 
 
 class Scaled(AttentionControl):
-    kinds = ('spatial', 'cross', 'temporal')
-    def __init__(self, factor): self.factor = factor
-    def output(self, out, here): return self.factor * out
+    "What goes in or comes out, times a number."
+    def __init__(self, input=1, output=1): self.factors = input, output
+    def input(self, x, here): return self.factors[0] * x
+    def output(self, out, here): return self.factors[1] * out
 
 
 def through(unet, z, text, *controls, record=None):
+    "The prediction of a video UNet, or of an image UNet that gets the frames as its batch."
+    video = hasattr(unet.config, 'motion_max_seq_length')
     with torch.no_grad(), attend(unet, controls, record) as at:
         at.begin(0, ('a', 'b'), F, *z.shape[-2:])
-        return run(unet, z if z.ndim == 5 and hasattr(unet.config, 'motion_max_seq_length') else z.transpose(1, 2).flatten(0, 1), text)
+        return run(unet, z if video else z.transpose(1, 2).flatten(0, 1), text)
 
 
-@pytest.mark.parametrize('make', [lambda pipe: pipe.unet, lambda pipe: image_unet()])
+either_unet = pytest.mark.parametrize('make', [lambda pipe: pipe.unet, lambda pipe: image_unet()], ids=['video', 'image'])
+
+
+@either_unet
+def test_hooks_are_asked_in_order(tiny_pipe, make):
+    unet, (z, text), N = make(tiny_pipe), inputs(6, 10), 60
+    site = next(s.name for s in find_sites(unet, 'spatial'))
+    d = unet.get_submodule(site).inner_dim // unet.get_submodule(site).heads
+    x, q = (2, F, N, unet.get_submodule(site).inner_dim), (2, F, unet.get_submodule(site).heads, N, d)
+    quick, explicit = Log('spatial', site), Log('spatial', site, explicit=True)
+    through(unet, z, text, quick), through(unet, z, text, explicit)
+    assert quick.heard == [('input', x), ('qkv', q), ('compute', q), ('output', q)]
+    assert explicit.heard == [('input', x), ('qkv', q), ('compute', q), ('probs', (*q[:-1], N)), ('output', q)]
+
+
+@either_unet
 def test_a_control_can_take_over_the_computation(tiny_pipe, make):
     unet, (z, text) = make(tiny_pipe), inputs(6, 10)
-    plain = through(unet, z, text)
+    plain, joint = through(unet, z, text), through(unet, z, text, Together(clip_group))
     torch.testing.assert_close(through(unet, z, text, Together(frame_groups)), plain, rtol=1e-4, atol=1e-5)
-    assert (through(unet, z, text, Together(clip_group)) - plain).abs().max() > 1e-3
-    assert (through(unet, z, text, Together(frame_groups, first_frame_keys)) - plain).abs().max() > 1e-3
+    first = through(unet, z, text, Together(frame_groups, first_frame_keys))
+    torch.testing.assert_close(first, through(unet, z, text, FrameZero()), rtol=1e-4, atol=1e-5)
+    assert (joint - plain).abs().max() > 1e-3 and (first - plain).abs().max() > 1e-3
 
 
-def test_outputs_can_be_replaced(tiny_pipe):
+@either_unet
+def test_inputs_and_outputs_can_be_replaced(tiny_pipe, make):
+    unet, (z, text) = make(tiny_pipe), inputs(6, 10)
+    assert torch.equal(through(unet, z, text, Scaled()), through(unet, z, text, neutral(KINDS)))
+    for other in (Scaled(input=0), Scaled(output=0)):
+        assert (through(unet, z, text, other) - through(unet, z, text)).abs().max() > 1e-3
+
+
+def test_the_output_hook_stands_before_the_last_layer(tiny_pipe):
     unet, (z, text) = tiny_pipe.unet, inputs(6, 10)
-    assert torch.equal(through(unet, z, text, Scaled(1)), through(unet, z, text, neutral(KINDS)))
-    assert (through(unet, z, text, Scaled(0)) - through(unet, z, text)).abs().max() > 1e-3
+    site = find_sites(unet, 'spatial')[0].name
+    silent, said = type('Silent', (Scaled,), dict(sites=site))(output=0), {}
+    layer = unet.get_submodule(site)
+    with torch.no_grad():
+        hook = layer.register_forward_hook(lambda layer, args, out: said.update(out=out))
+        through(unet, z, text, silent)
+        hook.remove()
+        torch.testing.assert_close(said['out'], layer.to_out[0].bias.expand_as(said['out']))
 
 
 def test_what_took_over_is_recorded_or_refused(tiny_pipe):
     unet, (z, text) = tiny_pipe.unet, inputs(6, 10)
-    kept = Recording('spatial')
-    through(unet, z, text, Together(frame_groups, tell=True), record=kept)
-    assert kept.maps
-    with pytest.raises(ValueError, match='computes the attention without probabilities'): through(unet, z, text, Together(frame_groups), record=Recording('spatial'))
-    with pytest.raises(ValueError, match='Together and Together both compute'): through(unet, z, text, Together(frame_groups), Together(clip_group))
+    kept, by_qkv = Recording('spatial'), Recording('spatial')
+    through(unet, z, text, Together(frame_groups, first_frame_keys, tell=True), record=kept)
+    through(unet, z, text, FrameZero(), record=by_qkv)
+    assert kept.maps.keys() == by_qkv.maps.keys()
+    for key, m in kept.maps.items(): torch.testing.assert_close(m, by_qkv.maps[key], rtol=0, atol=1e-3)
+    whole = Recording('spatial')
+    through(unet, z, text, Together(clip_group, tell=True), record=whole)
+    site = next(s.name for s in find_sites(unet, 'spatial'))
+    assert whole.maps[site, 0, 'a'].shape == (F, 6, 10, F * 60)
+    torch.testing.assert_close(whole.maps[site, 0, 'a'].float().sum(-1), torch.ones(F, 6, 10), rtol=0, atol=5e-3)
+    elsewhere = Recording('spatial', steps=[7])
+    through(unet, z, text, Together(clip_group), record=elsewhere)  # nobody listens at this step
+    assert not elsewhere.maps
+    with pytest.raises(ValueError, match='Together computes .* no probabilities to record'):
+        through(unet, z, text, Together(frame_groups), record=Recording('spatial'))
 
 
-def test_groups_are_plain_loops():
-    draw = torch.Generator().manual_seed(0)
-    q, k, v = torch.randn(3, 2, F, 2, 4, 8, generator=draw, dtype=torch.float64).unbind()
-    groups = torch.tensor([[0, 5, 10], [3, 7, -1], [0, 1, 2]])
-    keys = torch.tensor([[0, 1], [11, -1], [4, 6]])
-    for others in (None, keys):
-        got, seen = grouped_attention(q, k, v, groups, others), groups if others is None else others
-        flat = [x.transpose(2, 3).flatten(1, 2) for x in (q, k, v)]  # slot, token, head, d
-        found = {}
-        for queries, looked in zip(groups.tolist(), seen.tolist()):
-            looked = [j for j in looked if j >= 0]
-            for i in (i for i in queries if i >= 0):
-                for s in range(2):
-                    for head in range(2):
-                        logits = torch.stack([flat[0][s, i, head] @ flat[1][s, j, head] for j in looked]) / 8**.5
-                        found.setdefault((s, i, head), []).append(sum(p * flat[2][s, j, head] for p, j in zip(logits.softmax(0), looked)))
-        for s in range(2):
-            for i in range(12):
-                for head in range(2):
-                    answers = found.get((s, i, head))
-                    expected = sum(answers) / len(answers) if answers else torch.zeros(8, dtype=torch.float64)
-                    torch.testing.assert_close(got[s, i // 4, head, i % 4], expected, rtol=1e-10, atol=1e-10)
-    with pytest.raises(ValueError, match='hold token 12'): grouped_attention(q, k, v, groups + 2)
-    with pytest.raises(ValueError, match='queries and no keys'): grouped_attention(q, k, v, groups, torch.full((3, 2), -1))
+@pytest.mark.parametrize('other', [Together(clip_group), Log('spatial', explicit=True)], ids=['another', 'explicit'])
+def test_only_one_takes_over(tiny_pipe, other):
+    unet, (z, text) = tiny_pipe.unet, inputs(6, 10)
+    for controls in ([Together(frame_groups), other], [other, Together(frame_groups)]):
+        with pytest.raises(ValueError, match='Together computes .* let one of them be inactive'): through(unet, z, text, *controls)
+
+
+def test_a_computation_of_another_shape_is_refused(tiny_pipe):
+    short = type('Short', (AttentionControl,), dict(kinds='spatial', compute=lambda self, q, k, v, bias, here: q[..., :1]))()
+    with pytest.raises(ValueError, match=r'Short computed \[2, 3, .*must be'): through(tiny_pipe.unet, *inputs(6, 10), short)
 
 
 def test_two_threads_do_not_share_a_unet(tiny_pipe):

@@ -1,5 +1,6 @@
 "Maps have names and shapes, gradients if wanted, a budget, and come back from disk."
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -133,6 +134,21 @@ def test_record_around_an_image_pipeline(tiny_pipe):
     assert maps.cross['bear', 1].shape == (1, 8, 8)
 
 
+def test_record_around_an_image_unet_that_gets_the_frames_as_its_batch(tiny_pipe):
+    unet, (z, _) = image_unet(), inputs(6, 10)
+    pipe = SimpleNamespace(unet=unet, tokenizer=tiny_pipe.tokenizer, text_encoder=tiny_pipe.text_encoder,
+                           scheduler=SimpleNamespace(timesteps=[900, 7]))
+    def embed(prompt): return pipe.text_encoder(tiny_pipe.tokenizer(prompt, padding='max_length', return_tensors='pt').input_ids)[0]
+    with torch.no_grad(), record(pipe, ('cross', 'spatial'), frames=F, keys=True) as maps:
+        text = torch.cat([embed(prompt).expand(F, -1, -1) for prompt in ('', 'a bear')])
+        run(unet, z.transpose(1, 2).flatten(0, 1), text)
+        with pytest.raises(ValueError, match='5 images, which are no videos of 3 frames'): run(unet, z[:1, :, 0].expand(5, -1, -1, -1), text[:5])
+    assert {key[1:] for key in maps.maps} == {(1, 'uncond'), (1, 'cond')}
+    site = find_sites(unet, 'cross')[-1].name
+    assert maps.maps[site, 1, 'cond'].shape == (F, 6, 10, L) and maps.cross['bear', 1, site].shape == (F, 6, 10)
+    assert maps.keys[site, 1, 'cond'].shape[:2] == (F, L)
+
+
 def test_record_around_invert_and_edit(tiny_pipe):
     video = torch.rand(F, 3, 48, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
     inversion = invert(tiny_pipe, video, 'a bear on grass', steps=2, inner_steps=1)
@@ -149,7 +165,7 @@ def test_record_around_invert_and_edit(tiny_pipe):
 
 
 def test_steps_can_be_averaged(tiny_pipe):
-    rng = lambda: torch.Generator().manual_seed(0)
+    def rng(): return torch.Generator().manual_seed(0)
     with record(tiny_pipe) as each: call(tiny_pipe, num_inference_steps=3, generator=rng())
     with record(tiny_pipe, reduce=('heads', 'steps')) as mean: call(tiny_pipe, num_inference_steps=3, generator=rng())
     assert {key[1] for key in mean.maps} == {0} and mean.size == each.size * 2 / 3  # a third of the maps, in float32

@@ -26,14 +26,13 @@ class Maps:
         steps=None,  # a step or several, None = all
         sites='*',  # glob(s) on dotted names
     ) -> Tensor:  # cross [F, h, w, L], spatial [F, h, w, h·w], temporal [h, w, F, F] (query frame, key frame)
-        """Mean over steps, sites and heads; coarse maps are enlarged bilinearly, but spatial ones must
-        have one size."""
+        "Mean over steps, sites and heads; coarse maps are enlarged, spatial ones must have one size."
         maps = self.recording.find(self.kind, slot, steps, sites)
         if len({m.shape for m in maps}) == 1: return sum(maps) / len(maps)
         if self.kind == 'spatial':
             sizes = ', '.join(sorted({f'{m.shape[1]}×{m.shape[2]} with {m.shape[3]} keys' for m in maps}))
-            raise ValueError(f'spatial maps of different sizes ({sizes}) have no mean; name sites and steps '
-                             'of one size')
+            raise ValueError(f'spatial maps of different sizes ({sizes}) have no mean; '
+                             'name sites and steps of one size')
         last, first = ('h w q k', 'q k h w') if self.kind == 'temporal' else ('f h w l', 'f l h w')
         front = [rearrange(m, f'{last} -> {first}') for m in maps]
         size = max((m.shape[-2:] for m in front), key=math.prod)
@@ -41,14 +40,14 @@ class Maps:
         return rearrange(mean, f'{first} -> {last}')
 
     def __getitem__(self, names):
-        """`maps.cross[word, step, site, slot]`, `maps.spatial[step, site, slot]`, `maps.temporal[step,
-        site, slot]`.
+        """`maps.cross[word, step, site, slot]`, `maps.spatial[step, site, slot]`, `maps.temporal[…]` too.
 
-        Names left out mean all; without a slot it is the first of edit_cond, cond, source_cond … that has
-        the word. A word's tokens (and the words of a phrase) are summed: [F, h, w]."""
+        Names left out mean all; without a slot it is the first of edit_cond, cond, source_cond … that has the
+        word. A word's tokens (and the words of a phrase) are summed: [F, h, w]."""
         names = names if isinstance(names, tuple) else (names,)
         word, names = (names[0], names[1:]) if self.kind == 'cross' else (None, names)
-        step, site, slot = (*names, *(slice(None), '*', None)[len(names):])
+        left_out = (slice(None), '*', None)[len(names):]  # every step, every site, whichever slot
+        step, site, slot = (*names, *left_out)
         last = max((key[1] for key in self.recording.maps), default=0)
         steps = range(last + 1)[step] if isinstance(step, slice) else step
         slot = slot or self.slot_of(word)
@@ -62,12 +61,11 @@ class Maps:
         for slot in slots:
             if word is None or self._find(word, slot): return slot
         texts = '; '.join(f'{slot}: {self._listed(slot) or "no words known"}' for slot in slots)
-        raise ValueError(f'{word!r} is no word of the recorded prompts ({texts or "no maps"}); record(pipe) and edit(…) '
-                         'know them, else call name_words(tokenizer, slot=prompt)')
+        raise ValueError(f'{word!r} is no word of the recorded prompts ({texts or "no maps"}); record(pipe) '
+                         'and edit(…) know them, else call name_words(tokenizer, slot=prompt)')
 
     def tokens(self, word, slot) -> tuple:
-        """Token positions of a word or phrase in a slot's prompt; `ValueError` (listing the words) if it
-        isn't there."""
+        "Token positions of a word or phrase in a slot's prompt; `ValueError` (listing the words) if nowhere."
         if found := self._find(word, slot): return found
         raise ValueError(f'{word!r} is not in the prompt of slot {slot!r}; its words are '
                          f'{self._listed(slot) or "not known"}')

@@ -6,10 +6,10 @@
 __all__ = ['project', 'probabilities', 'fast_attention', 'Here', 'AttentionControl', 'Processor', 'Attending', 'attend']
 
 # %% ../../nbs/attention/processor.ipynb #ec54c74c
-from threading import get_ident
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import get_ident
 
 # %% ../../nbs/attention/processor.ipynb #d1f8985e
 import torch
@@ -28,7 +28,7 @@ def project(
     "The projections of diffusers' AttnProcessor2_0, with its heads in front."
     if mask is not None:
         m = x.shape[1] if context is None else context.shape[1]
-        mask = attn.prepare_attention_mask(mask, m, x.shape[0]).view(x.shape[0], attn.heads, -1, mask.shape[-1])
+        mask = attn.prepare_attention_mask(mask, m, len(x)).view(len(x), attn.heads, -1, mask.shape[-1])
     if context is None: context = x
     elif attn.norm_cross: context = attn.norm_encoder_hidden_states(context)
     q, k, v = attn.to_q(x), attn.to_k(context), attn.to_v(context)
@@ -53,8 +53,7 @@ def fast_attention(
     q, k, v,  # [a, b, head, n, d], [a, b, head, m, d], [a, b, head, m, d]
     bias=None,  # broadcastable to [a, b, head, n, m]
 ) -> Tensor:  # [a, b, head, n, d]
-    """The same without probabilities: `F.scaled_dot_product_attention` on four axes, which has the fast
-    kernels."""
+    "The same without probabilities: `F.scaled_dot_product_attention` on four axes, for its fast kernels."
     if bias is not None: bias = bias.to(q.dtype).expand(*q.shape[:2], *bias.shape[2:]).flatten(0, 1)
     out = F.scaled_dot_product_attention(*(x.flatten(0, 1) for x in (q, k, v)), attn_mask=bias)
     return out.unflatten(0, q.shape[:2])
@@ -62,8 +61,7 @@ def fast_attention(
 # %% ../../nbs/attention/processor.ipynb #afd8a61e
 @dataclass(frozen=True)
 class Here:
-    """Where and when an attention is computed; everything a control or a recorder needs to know about its
-    place."""
+    "Where and when an attention is computed; all that a control or a recorder needs to know of its place."
     step: int  # index of the denoising step, 0 = noisiest
     slots: tuple  # names of the videos in the batch, in order
     frames: int  # F
@@ -80,13 +78,12 @@ class Here:
     def slot(self, name: str) -> int:
         "Place of the named slot in the batch; `ValueError` if it isn't there."
         if name in self.slots: return self.slots.index(name)
-        raise ValueError(f'the UNet call has slots {", ".join(self.slots)}, not {name!r}; name it in '
-                         'begin(slots=…)')
+        raise ValueError(f'the UNet call has slots {", ".join(self.slots)}, not {name!r}; '
+                         'name it in begin(slots=…)')
 
 # %% ../../nbs/attention/processor.ipynb #5d0b2e88
 class AttentionControl:
-    """Base of everything that changes attention: small values that override one hook or several. All are
-    neutral here."""
+    "Base of everything that changes attention: small values that override some of these neutral hooks."
     kinds = KINDS  # kinds of sites that it may touch
     sites = '*'  # glob(s) on dotted names
     reads = ()  # slots that it takes something from
@@ -101,26 +98,24 @@ class AttentionControl:
         return self.on(here.step)
 
     def input(self, x, here: Here):
-        """See or change what the layer is given, `[slot, F|N, token, c]`, before queries, keys and values
-        are made of it."""
+        "See or change what the layer is given, `[slot, F|N, token, c]`, before it is projected."
         return x
 
     def qkv(self, q, k, v, bias, here: Here):
-        """Change queries, keys, values `[slot, F|N, head, token, d]` or the additive bias (or None) on the
-        logits."""
+        "Change queries, keys, values `[slot, F|N, head, token, d]` or the bias (or None) on the logits."
         return q, k, v, bias
 
     def compute(self, q, k, v, bias, here: Here):
-        """Take over: give `out [slot, F|N, head, token, d]`, or `(out, p)` with the probabilities to be
-        recorded, `[slot, F|N, head, query, key]` over any keys; None leaves it to the processor."""
+        """Take over, and give `out [slot, F|N, head, token, d]`; None leaves it to the processor.
+
+        `(out, p)` also gives probabilities to be recorded, `[slot, F|N, head, query, key]` over any keys."""
 
     def probs(self, p, here: Here):
         "Change probabilities `[slot, F|N, head, query, key]`; not asked where a control took over."
         return p
 
     def output(self, out, here: Here):
-        """See or change what the heads say, `[slot, F|N, head, token, d]`, before the last projection
-        mixes them."""
+        "See or change what the heads say, `[slot, F|N, head, token, d]`, before the last layer mixes them."
         return out
 
 # %% ../../nbs/attention/processor.ipynb #4cec936c
@@ -151,8 +146,7 @@ class Processor:
         return out / attn.rescale_output_factor
 
     def attend(self, controls, q, k, v, bias, here):
-        """Change queries, keys and values; then a control's own attention, or probabilities edited and
-        recorded, or the fast one."""
+        "Change q, k, v; then a control's own attention, or probabilities to change and keep; or the fast."
         records = [r for r in self.records if r.wants(here)]
         for r in records: r.keep_keys(k, here)
         for c in controls: q, k, v, bias = c.qkv(q, k, v, bias, here)
@@ -167,22 +161,19 @@ class Processor:
         return out
 
     def taken_over(self, answers, controls, records, shape):
-        "What the one control that took over says, checked: output, probabilities or None."
-        def wrong(sentence): return ValueError(f'{self.site.name}: {sentence}')
-        names = [type(c).__name__ for c, _ in answers]
-        if len(answers) > 1:
-            raise wrong(f'{" and ".join(names)} both compute the attention; let one be inactive here')
-        (control, answer), = answers
+        "Output and probabilities (or None) of the control that took over; `ValueError` if one misses them."
+        control, answer = answers[0]
         out, p = answer if isinstance(answer, tuple) else (answer, None)
+        name, where = type(control).__name__, f'at {self.site.name}'
+        others = [c for c, _ in answers[1:]] + [c for c in controls if c.explicit and c is not control]
+        if others:
+            raise ValueError(f'{name} computes the attention {where}, and {type(others[0]).__name__} wants '
+                             'to do so too, or to change probabilities; let one of them be inactive there')
         if tuple(out.shape) != shape:
-            raise wrong(f'{names[0]} computed {list(out.shape)} instead of {list(shape)}')
-        for other in controls:
-            if other.explicit and other is not control:
-                raise wrong(f'{names[0]} computes the attention, so {type(other).__name__} has no probabilities to '
-                            'change; let one be inactive here')
+            raise ValueError(f'{name} computed {list(out.shape)} {where}; its output must be {list(shape)}')
         if records and p is None:
-            raise wrong(f'{names[0]} computes the attention without probabilities, so nothing can be recorded; '
-                        'record other sites, or let its compute(…) return (out, p)')
+            raise ValueError(f'{name} computes the attention {where} and gives no probabilities to record; '
+                             'record other sites, or let its compute(…) return (out, p)')
         return out, p
 
     def here(self, rows, n):
@@ -191,8 +182,8 @@ class Processor:
         per_slot, rest = divmod(rows, len(now.slots))
         tokens, frames = (per_slot, n) if self.site.kind == 'temporal' else (n, per_slot)
         if rest or frames != now.frames:
-            raise ValueError(f'{self.site.name} got a batch of {rows}×{n} tokens, not {len(now.slots)} slots of '
-                             f'{now.frames} frames; say in begin(...) what the UNet is given')
+            raise ValueError(f'{self.site.name} got a batch of {rows}×{n} tokens, not {len(now.slots)} slots '
+                             f'of {now.frames} frames; say in begin(...) what the UNet is given')
         return replace(now, site=self.site, size=site_size(tokens, now.height, now.width))
 
 # %% ../../nbs/attention/processor.ipynb #9d0ed97e
@@ -217,8 +208,8 @@ class Attending:
     def now(self) -> Here:
         "The description of the present UNet call; `ValueError` before the first `begin`."
         if self._now is not None: return self._now
-        raise ValueError('the UNet was called before begin(...), which says what is in its batch; call that '
-                         'first')
+        raise ValueError('the UNet was called before begin(...), which says what is in its batch; '
+                         'call that first')
 
 # %% ../../nbs/attention/processor.ipynb #a1ee7519
 @contextmanager
@@ -227,11 +218,9 @@ def attend(
     controls=(),  # `AttentionControl`s, applied in this order
     record=None,  # a `Recording`, or None
 ):
-    """Within this context the UNet's attention is controlled and recorded; on exit (also by an exception)
-    all is as before.
+    """Within this context the UNet's attention is controlled and recorded; then all is as before.
 
-    Contexts nest: the controls and recordings of an outer one go on, and are told what the inner one's
-    `begin` says."""
+    Contexts nest: an outer one's controls and recordings go on, and hear the inner one's `begin`."""
     records = [] if record is None else [record]
     for x in (*controls, *records): find_sites(unet, x.kinds, x.sites)
     original, at = dict(unet.attn_processors), Attending(record)
@@ -253,13 +242,15 @@ def attend(
 def _check_plain(unet, site):
     attn = unet.get_submodule(site.name)
     name = type(attn.processor).__name__
-    odd = [x for x in ('group_norm', 'spatial_norm', 'added_kv_proj_dim') if getattr(attn, x, None) is not None]
-    if name not in ('AttnProcessor2_0', 'AttnProcessor', 'XFormersAttnProcessor') or odd or attn.residual_connection:
+    parts = ('group_norm', 'spatial_norm', 'added_kv_proj_dim')
+    odd = [part for part in parts if getattr(attn, part, None) is not None]
+    plain = name in ('AttnProcessor2_0', 'AttnProcessor', 'XFormersAttnProcessor')
+    if not plain or odd or attn.residual_connection:
         raise ValueError(f'{site.name} uses {" with ".join([name, *odd])}, and only plain attention can be '
                          'controlled or recorded; call set_default_attn_processor() first')
 
 
 def _check_thread(outer):
     if outer.thread == get_ident(): return
-    raise RuntimeError("another thread is at work with this model's attention; give each thread a model of "
-                       "its own, or wait")
+    raise RuntimeError("another thread is at work with this model's attention; "
+                       'give each thread a model of its own, or wait')

@@ -13,6 +13,7 @@ from pathlib import Path
 
 # %% ../../nbs/attention/recording.ipynb #ab14183c
 import torch
+from einops import rearrange
 from torch import Tensor
 from .maps import Maps
 from .processor import Here, attend
@@ -28,17 +29,22 @@ class Recording:
         sites='*',  # glob(s) on dotted names
         steps=None,  # step indices to keep, None = all
         slots=None,  # slot names to keep, None = all
-        reduce='heads',  # what to average while recording: "heads", "steps" (filed under step 0), both, or () for nothing
+        reduce='heads',  # what to average: 'heads', 'steps' (filed under step 0), both, or () for nothing
         keys: bool = False,  # keep the keys as well
         live: bool = False,  # keep the very tensors, with their gradients (else float16 copies on the CPU)
         budget: float = 1024,  # MiB; a warning tells if the run is going to need more
     ):
         if odd := set(several(reduce)) - {'heads', 'steps'}:
-            raise ValueError(f"{', '.join(odd)} can't be averaged while recording; reduce takes heads, "
-                             "steps, both or ()")
-        self.kinds, self.sites, self.reduce, self.with_keys, self.live = kinds, sites, several(reduce), keys, live
-        self.only_steps, self.only_slots, self.budget = [steps] if isinstance(steps, int) else steps, slots, budget
-        self.maps, self.keys, self.kind_of, self.words, self.texts, self.counts = {}, {}, {}, {}, [], {}
+            raise ValueError(f"{', '.join(odd)} can't be averaged while recording; "
+                             'reduce takes heads, steps, both or ()')
+        self.kinds, self.sites = kinds, sites
+        self.only_steps, self.only_slots = [steps] if isinstance(steps, int) else steps, slots
+        self.reduce, self.with_keys, self.live, self.budget = several(reduce), keys, live, budget
+        self.maps, self.keys = {}, {}  # (site, step, slot) → tensor
+        self.kind_of = {}  # site → its kind
+        self.words = {}  # slot → its prompt's `Word`s
+        self.texts = []  # the words of each video in the batch, where nobody has named the slots yet
+        self.counts = {}  # (site, slot) → steps averaged so far
 
     def wants(self, here: Here) -> bool:
         "Is this place one to listen to?"
@@ -49,18 +55,19 @@ class Recording:
         return [s for s in here.slots if self.only_slots is None or s in several(self.only_slots)]
 
     def keep(self, p, here: Here):
-        """Store probabilities [slot, F|N, head, query, key] as [F, (head), h, w, key] or [h, w, (head), F,
-        F] by slot.
+        """Store probabilities [slot, F|N, head, query, key] by slot.
 
-        While SA-II acts, the keys of spatial maps are 2·h·w, the source's first."""
+        Spatial and cross maps become [F, (head), h, w, key], temporal ones [h, w, (head), F, F]. Controls may
+        have changed the keys of spatial maps: while SA-II acts they are 2·h·w, the source's first."""
         apart = 'heads' not in self.reduce
         if not apart: p = p.mean(2, keepdim=True)
         axis = 0 if here.site.kind == 'temporal' else 2  # where the h·w positions are, once the slot is taken
+        self.kind_of[here.site.name] = here.site.kind
         for s in self.names(here):
-            m = p[here.slot(s)].unflatten(axis, here.size)
-            self.kind_of[here.site.name] = here.site.kind
+            i = here.slot(s)
+            m = p[i].unflatten(axis, here.size)
             self.file(here.site.name, here.step, s, m if apart else m.squeeze(2 if axis == 0 else 1))
-            if here.slot(s) < len(self.texts) and self.texts[here.slot(s)]: self.words[s] = self.texts[here.slot(s)]
+            if i < len(self.texts) and self.texts[i]: self.words[s] = self.texts[i]
 
     def file(self, site, step, slot, m):
         "Put a map in its place; with steps averaged, into the running mean."
@@ -71,14 +78,13 @@ class Recording:
             self.maps[site, 0, slot] = m if n == 1 else self.maps[site, 0, slot].lerp(m, 1 / n)
 
     def keep_keys(self, k, here: Here):
-        """Store keys [slot, F|N, head, token, d] as [F, h, w, c] (spatial), [F, L, c] (cross), [h, w, F,
-        c] (temporal)."""
+        "Store keys [slot, F|N, head, token, d]: [F, L, c], [F, h, w, c] or [h, w, F, c] by kind."
         if not self.with_keys: return
-        k = k.transpose(2, 3).flatten(3)  # heads back into channels
+        k = rearrange(k, 'slot b head n d -> slot b n (head d)')  # heads back into channels
         axis = {'cross': None, 'spatial': 1, 'temporal': 0}[here.site.kind]
         for s in self.names(here):
-            m = k[here.slot(s)]
-            self.keys[here.site.name, here.step, s] = self.store(m if axis is None else m.unflatten(axis, here.size))
+            x = k[here.slot(s)] if axis is None else k[here.slot(s)].unflatten(axis, here.size)
+            self.keys[here.site.name, here.step, s] = self.store(x)
 
     def store(self, x):
         "A tensor as it is kept: itself if `live`, else a half-precision copy on the CPU."
@@ -86,7 +92,7 @@ class Recording:
 
     def __repr__(self):
         sites, steps, slots = (sorted({key[i] for key in self.maps}) for i in range(3))
-        what = f"{len(sites)} sites × {len(steps)} steps × {', '.join(slots) or 'no slots'}"
+        what = f'{len(sites)} sites × {len(steps)} steps × {", ".join(slots) or "no slots"}'
         return f'Recording({len(self.maps)} maps: {what}, {self.size / 2**20:.1f} MiB)'
 
     @property
@@ -95,24 +101,32 @@ class Recording:
         return sum(x.numel() * x.element_size() for x in (*self.maps.values(), *self.keys.values()))
 
     def check_budget(self, step, total=None):
-        """Before a step is recorded: warn once if the run of `total` steps (None = unknown) will need more
-        than the budget."""
+        "Before a step: warn once if a run of `total` steps (None = unknown) needs more than the budget."
         done = {key[1] for key in (*self.maps, *self.keys)}
         if not done or step in done or 'steps' in self.reduce: return
         wanted = len(done) + 1 if total is None else total
-        if self.only_steps is not None: wanted = len([i for i in self.only_steps if total is None or i < total])
+        if self.only_steps is not None: wanted = sum(total is None or i < total for i in self.only_steps)
         expected = self.size / len(done) * wanted / 2**20
         if expected <= self.budget: return
-        warnings.warn(f"{wanted} steps of attention maps will take about {expected:.0f} MiB, more than the budget of {self.budget:g}; "
-                      "record fewer sites, steps or slots, or their mean with reduce=('heads', 'steps')", stacklevel=3)
+        warnings.warn(f'{wanted} steps of attention maps will take about {expected:.0f} MiB, more than the '
+                      f'budget of {self.budget:g}; record fewer sites, steps or slots, or their mean with '
+                      "reduce=('heads', 'steps')", stacklevel=3)
         self.budget = math.inf  # said once is enough
 
     @property
-    def cross(self): return Maps(self, 'cross')  # `maps.cross["tiger", step, site]` → [F, h, w]; `maps.cross(slot)` → [F, h, w, L]
+    def cross(self):
+        "`maps.cross['tiger', step, site]` → [F, h, w]; `maps.cross(slot)` → [F, h, w, L]."
+        return Maps(self, 'cross')
+
     @property
-    def spatial(self): return Maps(self, 'spatial')  # `maps.spatial[step, site]` → [F, h, w, h·w]
+    def spatial(self):
+        "`maps.spatial[step, site]` → [F, h, w, h·w]."
+        return Maps(self, 'spatial')
+
     @property
-    def temporal(self): return Maps(self, 'temporal')  # `maps.temporal[step, site]` → [h, w, F, F] (query frame, key frame)
+    def temporal(self):
+        "`maps.temporal[step, site]` → [h, w, F, F] (query frame, key frame)."
+        return Maps(self, 'temporal')
 
     def find(self,
         kind: str,  # kind of site
@@ -120,22 +134,22 @@ class Recording:
         steps=None,  # a step or several, None = all
         sites='*',  # glob(s) on dotted names
     ) -> list:  # maps, heads averaged, float32
-        "The recorded maps that answer a description; ValueError (saying what there is) if there are none."
+        "The recorded maps that answer a description; `ValueError` (saying what there is) if there are none."
         steps = None if steps is None else [steps] if isinstance(steps, int) else list(steps)
         hits = [m.float() for (name, i, s), m in self.maps.items() if self.kind_of[name] == kind and s == slot
                 and (steps is None or i in steps) and named_like(name, sites)]
-        if hits:
-            return hits if 'heads' in self.reduce else [m.mean(2 if kind == 'temporal' else 1) for m in hits]
-        names, seen, slots = (sorted({key[i] for key in self.maps if self.kind_of[key[0]] == kind}) for i in range(3))
-        raise ValueError(f"no {kind} map of slot {slot!r}, steps {steps}, sites {sites!r} was recorded; ask for one of "
-                         f"slots: {', '.join(slots)}; steps: {seen}; sites: {', '.join(names)}")
+        if hits and 'heads' in self.reduce: return hits
+        if hits: return [m.mean(2 if kind == 'temporal' else 1) for m in hits]
+        there = [key for key in self.maps if self.kind_of[key[0]] == kind]
+        names, seen, slots = (sorted({key[i] for key in there}) for i in range(3))
+        raise ValueError(f'no {kind} map of slot {slot!r}, steps {steps}, sites {sites!r} was recorded; ask '
+                         f'for one of slots: {", ".join(slots)}; steps: {seen}; sites: {", ".join(names)}')
 
     def name_words(self,
         tokenizer,  # CLIP's tokenizer
         **prompts: str,  # slot=prompt
     ):
-        """Say which prompt each slot was given, so that maps can be asked for by word (`record` and `edit`
-        do it for you)."""
+        "Say which prompt each slot was given, so that maps have words; `record` and `edit` do it for you."
         self.words |= {slot: prompt_words(tokenizer, prompt) for slot, prompt in prompts.items()}
         return self
 
@@ -151,13 +165,14 @@ class Recording:
     def load(cls, path: str | Path) -> 'Recording':
         "Read what `save` wrote, bit for bit, onto the CPU; `ValueError` for another kind of file."
         flat, facts = read_tensors(path, 'Recording')
-        loaded = cls(sorted(set(facts['kind_of'].values())), reduce=facts['reduce'])
-        loaded.kind_of, loaded.with_keys = facts['kind_of'], any(key.startswith('keys|') for key in flat)
-        loaded.words = {slot: [Word(t, tuple(p), tuple(i)) for t, p, i in words] for slot, words in facts['words'].items()}
+        made = cls(sorted(set(facts['kind_of'].values())), reduce=facts['reduce'])
+        made.kind_of, made.with_keys = facts['kind_of'], any(key.startswith('keys|') for key in flat)
+        for slot, words in facts['words'].items():
+            made.words[slot] = [Word(text, tuple(tokens), tuple(ids)) for text, tokens, ids in words]
         for key, x in flat.items():
             what, site, step, slot = key.split('|')
-            getattr(loaded, what)[site, int(step), slot] = x
-        return loaded
+            getattr(made, what)[site, int(step), slot] = x
+        return made
 
 # %% ../../nbs/attention/recording.ipynb #79986fc6
 class Overhearing:
@@ -166,8 +181,10 @@ class Overhearing:
         pipe,  # a pipeline with a UNet
         at,  # what `attend` yielded
         timesteps=None,  # the run's, noisiest first; None: the scheduler's
+        frames: int = 1,  # of each video, where the UNet is given them as images
     ):
-        self.pipe, self.at, self.timesteps, self.heard = pipe, at, timesteps, {}  # token ids → what became of them
+        self.pipe, self.at, self.timesteps, self.frames = pipe, at, timesteps, frames
+        self.heard = {}  # token ids → what became of them
 
     def hear(self, encoder, args, kwargs, out):
         "The text encoder has answered."
@@ -176,22 +193,30 @@ class Overhearing:
 
     def words_of(self, text: Tensor) -> list:
         "The `Word`s that became this embedding; none if it was never heard."
-        known = (ids for ids, out in self.heard.items() if out.shape == text.shape and torch.equal(out.to(text), text))
-        ids, end = next(known, (0,))[1:], self.pipe.tokenizer.eos_token_id  # after the start token
+        def same(out): return out.shape == text.shape and torch.equal(out.to(text), text)
+        ids = next((ids for ids, out in self.heard.items() if same(out)), (0,))[1:]  # after the start token
+        end = self.pipe.tokenizer.eos_token_id
         return words_of_ids(self.pipe.tokenizer, ids[:ids.index(end)] if end in ids else ids)
 
     def begin(self, unet, args, kwargs):
         "The UNet is about to be called."
         names = 'sample', 'timestep', 'encoder_hidden_states'
         z, t, text = (args[i] if len(args) > i else kwargs[name] for i, name in enumerate(names))
+        videos, frames = self.batch(z)
         record = self.at.record
-        record.texts = [self.words_of(x[0]) for x in text.unflatten(0, (len(z), -1))]
-        levels = torch.as_tensor(self.pipe.scheduler.timesteps if self.timesteps is None else self.timesteps).cpu()
-        step = (levels == torch.as_tensor(t).cpu()).nonzero().flatten().tolist()
+        record.texts = [self.words_of(x[0]) for x in text.unflatten(0, (videos, -1))]
+        levels = torch.as_tensor(self.pipe.scheduler.timesteps if self.timesteps is None else self.timesteps)
+        step = (levels.cpu() == torch.as_tensor(t).cpu()).nonzero().flatten().tolist()
         one = 'uncond' if self.heard and not record.texts[0] else 'cond'
-        slots = {1: (one,), 2: ('uncond', 'cond')}.get(len(z)) or tuple(f'video {i}' for i in range(len(z)))
-        frames = z.shape[2] if z.ndim == 5 else 1
+        slots = {1: (one,), 2: ('uncond', 'cond')}.get(videos) or tuple(f'video {i}' for i in range(videos))
         self.at.begin(step[0] if step else int(t), slots, frames, *z.shape[-2:], len(levels))
+
+    def batch(self, z: Tensor) -> tuple:  # videos, frames of each
+        "What is in the UNet's batch."
+        if z.ndim == 5: return len(z), z.shape[2]
+        if len(z) % self.frames == 0: return len(z) // self.frames, self.frames
+        raise ValueError(f'the UNet got {len(z)} images, which are no videos of {self.frames} frames; '
+                         'say in record(frames=…) how many a video has')
 
 
 @contextmanager
@@ -199,17 +224,16 @@ def record(
     pipe,  # a pipeline or model with a UNet
     kinds=('cross',),  # kinds of sites
     sites='*',  # glob(s) on dotted names
-    timesteps=None,  # the run's timesteps, noisiest first, where `pipe.scheduler` doesn't know them (as in `invert`)
+    timesteps=None,  # the run's, noisiest first, where `pipe.scheduler` doesn't know them (as in `invert`)
+    frames: int = 1,  # of each video, where an image UNet is given the frames as its batch
     **settings,  # see `Recording`
 ):
-    """Record any run of `pipe`: a call `pipe(prompt)`, or `invert` and `edit`, which name their own slots
-    and steps.
+    """Record any run of `pipe`: a call `pipe(prompt)`, or `invert` and `edit`, which name slots and steps.
 
-    Slots are `uncond` and `cond` if nobody names them; steps count from the noisiest (for unknown
-    timesteps, step is the timestep itself). Words are known from what the text encoder was given within
-    the context."""
+    Slots are `uncond` and `cond` if nobody names them; steps count from the noisiest (an unknown timestep is
+    its own step). Words are known from what the text encoder was given within the context."""
     with attend(pipe.unet, record=Recording(kinds, sites, **settings)) as at:
-        listener = Overhearing(pipe, at, timesteps)
+        listener = Overhearing(pipe, at, timesteps, frames)
         hooks = [pipe.unet.register_forward_pre_hook(listener.begin, with_kwargs=True)]
         if getattr(pipe, 'text_encoder', None) is not None:
             hooks.append(pipe.text_encoder.register_forward_hook(listener.hear, with_kwargs=True))

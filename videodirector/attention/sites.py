@@ -18,7 +18,7 @@ KINDS = ('cross', 'spatial', 'temporal')
 class Site:
     "One attention layer of a UNet: its dotted name, and what its queries look at."
     name: str  # dotted module name, such as `up_blocks.1.attentions.0.transformer_blocks.0.attn2`
-    kind: str  # 'cross' (pixels → words), 'spatial' (pixels → pixels), 'temporal' (frames → frames of one pixel)
+    kind: str  # 'cross' (pixels → words), 'spatial' (pixels → pixels), 'temporal' (frames → frames, by pixel)
 
     def matches(self,
         kinds,  # one kind or several
@@ -74,13 +74,13 @@ def find_sites(
     "Attention sites by kind and dotted name; raises `ValueError` (listing the sites) if nothing matches."
     kinds, patterns = several(kinds), several(pattern)
     if unknown := set(kinds) - set(KINDS):
-        raise ValueError(f'{", ".join(sorted(unknown))} is no kind of attention; use some of '
-                         f'{", ".join(KINDS)}')
+        raise ValueError(f'{", ".join(sorted(unknown))} is no kind of attention; '
+                         f'use some of {", ".join(KINDS)}')
     sites = all_sites(unet)
     if found := [site for site in sites if site.matches(kinds, patterns)]: return found
     listing = '\n  '.join(f'{site.kind:8} {site.name}' for site in sites)
-    raise ValueError(f'no {"/".join(kinds)} attention matches {", ".join(patterns)!r}; the sites are\n  '
-                     f'{listing}')
+    raise ValueError(f'no {"/".join(kinds)} attention matches {", ".join(patterns)!r}; '
+                     f'the sites are\n  {listing}')
 
 # %% ../../nbs/attention/sites.ipynb #9bec1147
 def site_size(
@@ -88,10 +88,9 @@ def site_size(
     height: int,  # latent height
     width: int,  # latent width
 ) -> tuple:  # (h, w) with h·w = tokens
-    """The h×w of a site: the latent halved, rounding up, until it has that many positions; `ValueError` if
-    it never has."""
+    "The latent's h×w halved, rounding up, until it has that many positions; `ValueError` if it never has."
     h, w = height, width
     while h * w > tokens and h * w > 1: h, w = math.ceil(h / 2), math.ceil(w / 2)
     if h * w == tokens: return h, w
-    raise ValueError(f'an attention site has {tokens} positions, which no halving of {height}×{width} latents gives; '
-                     "pass the latent's own height and width to begin(...)")
+    raise ValueError(f'an attention site has {tokens} positions, which no halving of {height}×{width} '
+                     "latents gives; pass the latent's own height and width to begin(...)")

@@ -21,8 +21,7 @@ def prompt_words(
     tokenizer,  # CLIP's tokenizer, whose last piece of a word ends in `</w>`
     prompt: str,  # any prompt
 ) -> list:  # `Word`s; punctuation is a word of its own
-    """The words of a prompt with their tokens; `ValueError` if the prompt is longer than the tokenizer's
-    maximum."""
+    "The words of a prompt with their tokens; `ValueError` if it is longer than the tokenizer's maximum."
     ids = tokenizer(prompt).input_ids[1:-1]
     room = tokenizer.model_max_length - 2
     if len(ids) > room:
@@ -51,11 +50,11 @@ def find_words(
     prompt: str,  # the prompt to look in
     text: str,  # a word or a phrase, such as 'tiger' or 'iron man'
 ) -> tuple:  # token positions of every occurrence
-    """Where a word or phrase sits in a prompt, punctuation or not; `ValueError` (listing the words) if it
-    isn't there."""
+    "Where a word or phrase sits in a prompt, punctuation or not; `ValueError` listing the words if nowhere."
     words, wanted = prompt_words(tokenizer, prompt), [word.ids for word in prompt_words(tokenizer, text)]
     n = len(wanted)
-    hits = [words[i:i + n] for i in range(len(words) - n + 1) if n and [w.ids for w in words[i:i + n]] == wanted]
+    runs = [words[i:i + n] for i in range(len(words) - n + 1)]
+    hits = [run for run in runs if n and [word.ids for word in run] == wanted]
     if hits: return tuple(t for hit in hits for word in hit for t in word.tokens)
-    raise ValueError(f'{text!r} is not in the prompt {prompt!r}; its words are '
-                     f'{", ".join(w.text for w in words)}')
+    listed = ', '.join(word.text for word in words)
+    raise ValueError(f'{text!r} is not in the prompt {prompt!r}; its words are {listed}')
