@@ -21,7 +21,7 @@ def outside_psnr(
     one: Render, other: Render,
 ) -> float:  # dB
     "How alike two clips are where neither has its figure."
-    free = ~(one.mask.values.bool() | other.mask.values.bool())
+    free = ~(one.mask | other.mask).hard
     error = ((one.video - other.video)/2).square().mean(1)
     return -10*torch.log10(error[free].mean()).item()
 
