@@ -53,7 +53,8 @@ def evaluate_edit(
     row = dict(kind=kind, seed=source.seed, source=clip.prompt, target=case.prompt, psnr=rebuilt_psnr,
                same_prompt_difference=(same.video - rebuilt).abs().max().item() / 2, wanted=case.wanted,
                untouched=[k for k, v in source.attributes.items() if case.wanted[k] == v], edit=figures,
-               read_source=judge.read(clip.video), read_rebuilt=judge.read(rebuilt), read_edited=judge.read(made.video),
+               read_source=judge.read(clip.video), read_rebuilt=judge.read(rebuilt),
+               read_edited=judge.read(made.video),
                seconds=state[1].seconds | dict(edit=made.seconds))
     return row, dict(source=clip.video, reconstruction=rebuilt, edited=made.video, truth=case.truth.video)
 
@@ -87,8 +88,9 @@ def read_rows(
 ) -> dict:  # (kind, seed, target caption) → row
     "Rows that an earlier run with the same settings has stored."
     if path is None or not Path(path).exists(): return {}
-    lines = [json.loads(line) for line in Path(path).read_text(encoding='utf-8').splitlines()]
-    return {(r['kind'], r['seed'], r['target']): r for made, r in lines if made == json.loads(json.dumps(settings))}
+    lines, same = Path(path).read_text(encoding='utf-8').splitlines(), json.loads(json.dumps(settings))
+    stored = [row for made, row in map(json.loads, lines) if made == same]
+    return {(row['kind'], row['seed'], row['target']): row for row in stored}
 
 
 def write_row(
