@@ -3,7 +3,6 @@ import json
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_pipe
@@ -313,7 +312,8 @@ def test_the_tiny_model_on_unseen_scenes(model):
 
 def test_the_tiny_model_tells_two_of_a_kind_apart_by_its_memory(model):
     pairs = [random_pair(seed, 1., 1., apart=True, frames=8) for seed in range(800_100, 800_106)]
-    mean = lambda found, truth: torch.stack([iou(a, b)[1:].mean() for a, b in zip(found, truth)]).mean()
+    def mean(found, truth):
+        return torch.stack([iou(a, b)[1:].mean() for a, b in zip(found, truth)]).mean()
     own = mean(*follow_pairs(model, pairs))
     with shuffled_memory(model): others = mean(*follow_pairs(model, pairs))
     assert own > TWO and others < own - .15

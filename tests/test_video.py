@@ -149,7 +149,7 @@ def test_resize_averages_what_it_drops():
 # errors of reading
 
 def test_no_such_clip(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no clip at .*gone.mp4") as error: read_video(tmp_path / 'gone.mp4')
+    with pytest.raises(FileNotFoundError, match='no clip at .*gone.mp4') as error: read_video(tmp_path / 'gone.mp4')
     assert is_one_sentence(error)
 
 

@@ -4,6 +4,7 @@ import torch
 from conftest import make_tiny_pipe
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from videodirector.models.animatediff import AnimateDiff
 from videodirector.models.judge import Judge, world_classes
 
 
@@ -14,20 +15,21 @@ def judge():
 
 
 @pytest.fixture
-def model.pipe():
-    "The tiny pipeline, with room for whole captions."
+def model():
+    "The tiny model, with room for whole captions."
     pipe = make_tiny_pipe()
-    model.tokenizer.model_max_length = 160
-    model.text_encoder = CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(model.tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=160, bos_token_id=model.tokenizer.bos_token_id,
-        eos_token_id=model.tokenizer.eos_token_id, pad_token_id=model.tokenizer.pad_token_id)).eval()
-    return pipe
+    pipe.tokenizer.model_max_length = 160
+    pipe.text_encoder = CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(pipe.tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=160, bos_token_id=pipe.tokenizer.bos_token_id,
+        eos_token_id=pipe.tokenizer.eos_token_id, pad_token_id=pipe.tokenizer.pad_token_id)).eval()
+    return AnimateDiff(pipe)
 
 
 def row(kind='colour', **changes):
     "A row as `evaluate_edit` makes it, everything as wished."
     wanted = dict(subject='bear', colour='red', accessory='none', background='rocks', motion='left')
-    edit = dict(judge=dict(wanted), background_psnr=30., foreground_psnr=20., ground_truth_psnr=25.)
+    edit = dict(masked_psnr=20. if kind == 'background' else 30., truth_psnr=25., new=1.)
     return dict(kind=kind, seed=1, source='a', target='b', psnr=dict(vae=36., ddim_cfg=20., null_text=35.5),
-                same_prompt_difference=0., wanted=wanted, untouched=[k for k in wanted if k != kind], edit=edit) | changes
+                same_prompt_difference=0., wanted=wanted, untouched=[k for k in wanted if k != kind], edit=edit,
+                read_edited=dict(wanted)) | changes

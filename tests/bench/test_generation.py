@@ -1,9 +1,10 @@
 "Clips from captions, and a judge that reads them."
 import pytest
 import torch
-from bench_cases import pipe  # noqa: F401
+from bench_cases import model  # noqa: F401
 from PIL import Image
 
+from videodirector.base.run import Run
 from videodirector.bench.generation import JUDGE_SEED, confusion, generate, generation_sheet, measure_judge, share_right
 from videodirector.world.scene import random_scene
 
@@ -31,13 +32,13 @@ def test_judge_accuracy_follows_the_judge():
             scene = random_scene(JUDGE_SEED + self.calls)
             self.calls += 1
             return scene.attributes | (dict(motion='?') if self.calls % 2 else {})
-    found = measure_judge(Oracle(), 4, progress=False)
+    found = measure_judge(Oracle(), 4, Run(progress=False))
     assert found == dict(subject=1., colour=1., accessory=1., background=1., motion=.5)
 
 
 def test_a_clip_does_not_depend_on_its_batch(model):
     prompts = ['a bear', 'a tiger', 'a red bear']
-    small = dict(steps=2, frames=2, height=32, width=32, progress=False)
+    small = dict(steps=2, frames=2, size=(32, 32), run=Run(progress=False))
     alone, together = (list(generate(model, prompts, batch=n, **small)) for n in (1, 3))
     for a, b in zip(alone, together): torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
     assert len(alone) == 3 and alone[0].shape == (2, 3, 32, 32)

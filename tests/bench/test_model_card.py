@@ -2,12 +2,13 @@
 import json
 
 import pytest
-from bench_cases import judge, pipe  # noqa: F401
+from bench_cases import judge, model  # noqa: F401
 
 from videodirector.app.reports import as_json
+from videodirector.base.run import Run
 from videodirector.bench import model_card
-from videodirector.bench.generation import JUDGE_SEED, MODEL_SEED
-from videodirector.bench.model_card import MODEL_BARS, evaluate_model, model_figures, model_table, unet_seconds
+from videodirector.bench.generation import JUDGE_SEED, MODEL_SEED, GenerateSettings
+from videodirector.bench.model_card import MODEL_BARS, Counts, evaluate_model, model_figures, model_table, unet_seconds
 from videodirector.bench.report import rounded
 from videodirector.world.pairs import EDIT_SEED
 from videodirector.world.scene import FIRST_TRAINING_SEED, random_scene
@@ -15,8 +16,8 @@ from videodirector.world.scene import FIRST_TRAINING_SEED, random_scene
 
 def test_evaluate_model_reports_everything(model, judge, monkeypatch, tmp_path):
     monkeypatch.setattr(model_card, 'weights_bytes', lambda folder: 1234)
-    monkeypatch.setattr(model_card, 'unet_seconds', lambda pipe: .1)
-    report = evaluate_model(model, judge, prompts=1, steps=2, unseen=(1, 2, 1), progress=False)
+    monkeypatch.setattr(model_card, 'unet_seconds', lambda model: .1)
+    report = evaluate_model(model, judge, GenerateSettings(steps=2), Counts(1, 1, 2, 1), run=Run(progress=False))
     report = json.loads(as_json(rounded(report)))
     assert set(report) == {'vae', 'judge', 'attention', 'generated', 'unet_seconds', 'weights_bytes', 'settings',
                            'machine', 'seconds'}
@@ -36,6 +37,6 @@ def test_unet_seconds_is_a_time(model):
 
 
 def test_a_missing_clip_is_noticed_before_anything_is_measured(model, monkeypatch, tmp_path):
-    monkeypatch.setattr(model_card, 'unet_seconds', lambda pipe: pytest.fail('a measurement was begun'))
+    monkeypatch.setattr(model_card, 'unet_seconds', lambda model: pytest.fail('a measurement was begun'))
     with pytest.raises(FileNotFoundError, match='There is no clip'):
         evaluate_model(model, object(), clips=(tmp_path / 'gone.mp4',))

@@ -1,9 +1,10 @@
 "Attention against masks."
 import pytest
 import torch
-from bench_cases import pipe  # noqa: F401
+from bench_cases import model  # noqa: F401
 
 from videodirector.bench.readability import cell_mask, map_iou, role_tokens, word_maps
+from videodirector.data.mask import Mask
 from videodirector.world.scene import Scene
 
 
@@ -11,7 +12,7 @@ def test_cell_mask_asks_for_more_than_half():
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[0, :4, :2] = True  # half of the first cell
     mask[0, 4:, 4:7] = True  # three quarters of the last
-    assert cell_mask(mask, (2, 2)).tolist() == [[[False, False], [False, True]]]
+    assert cell_mask(Mask(mask), (2, 2)).tolist() == [[[False, False], [False, True]]]
 
 
 def test_map_iou_by_hand():

@@ -1,14 +1,13 @@
 "Settings on pairs, by the command, and what is stored."
 import json
-from dataclasses import asdict
 
 import pytest
 
 from videodirector.app.cli import main
 from videodirector.bench.rows import ROWS, Setting, setting_of
-from videodirector.bench.suite import read_figures, read_row
+from videodirector.bench.suite import as_stored, read_figures, read_row
 from videodirector.bench.tables import COLUMNS, contact_sheet, summary, table
-from videodirector.methods.videodirector import invert
+from videodirector.methods.videodirector import VideoDirector
 from videodirector.world.pairs import edit_pairs
 
 QUICK = 'steps=3,inner_steps=0,eta=0,zeta=0,tau_s=0.67'
@@ -28,7 +27,7 @@ def test_three_pairs(done):
     assert len(held) == len(free) == 3 and {pair.split()[0] for pair in held} == {kind for kind, *_ in edit_pairs(3)}
     assert sum(held[p]['masked_psnr'] for p in held) > sum(free[p]['masked_psnr'] for p in held)  # control guards what lies outside
     assert all({key for key, *_ in COLUMNS.values()} <= row.keys() for row in held.values())
-    assert report['settings'][QUICK] == asdict(setting_of(QUICK))
+    assert report['settings'][QUICK] == as_stored(setting_of(QUICK))
     assert (done / 'table.md').read_text() == table(summary(report['figures'])) + '\n'
     names = [QUICK, f'{QUICK},tau_c=0']
     assert contact_sheet(done, names, range(3)).size == (4 * 3 * 128, 3 * 128)
@@ -36,7 +35,7 @@ def test_three_pairs(done):
 
 def test_what_is_stored_is_not_done_again(done, capsys, monkeypatch):
     calls = []
-    monkeypatch.setattr('videodirector.bench.suite.invert', lambda *args, **how: calls.append(how) or invert(*args, **how))
+    monkeypatch.setattr(VideoDirector, 'prepare', lambda *args: calls.append(args))
     before = {f: f.stat().st_mtime_ns for f in done.glob('*/*.json')}
     assert main(['benchmark', '--pairs', '2', '--configs', QUICK, '--device', 'cpu', '--out', str(done), '--quiet']) == 0
     assert calls == [] and {f: f.stat().st_mtime_ns for f in done.glob('*/*.json')} == before
@@ -46,8 +45,8 @@ def test_what_is_stored_is_not_done_again(done, capsys, monkeypatch):
 def test_a_row_of_another_meaning_is_not_taken(done, monkeypatch):
     folder = done / '000'
     assert read_row(folder, QUICK)
-    monkeypatch.setitem(ROWS, 'changed', setting_of(QUICK))
-    (folder / 'changed.json').write_text(json.dumps(dict(setting=asdict(Setting()), figures={})))
+    monkeypatch.setitem(ROWS, 'changed', dict(steps=3))
+    (folder / 'changed.json').write_text(json.dumps(dict(setting=as_stored(Setting()), figures={})))
     assert read_row(folder, 'changed') is None
     (folder / 'changed.json').unlink()
 

@@ -29,7 +29,6 @@ def test_pasting_leaves_only_what_lies_outside():
 @pytest.mark.parametrize('call, message', [
     (lambda c, m: check_pair(c[0], c[0]), 'Clips of shapes'),
     (lambda c, m: ssim(c, c[:2]), 'Clips of shapes'),
-    (lambda c, m: paste_source(c, c, m[:2]), 'The mask is'),
-    (lambda c, m: paste_source(c, c, m.float()), 'The mask is torch.float32')])
+    (lambda c, m: paste_source(c, c, m[:2]), 'The mask has shape')])
 def test_errors_are_sentences(call, message):
     with pytest.raises(ValueError, match=message): call(gliding(), torch.zeros(5, 64, 96, dtype=torch.bool))

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
-from videodirector.app.checks import (
-    check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size,
-    settings_in, stored_inversion,
-    warn_unknown)
+from .checks import (
+    check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, settings_in,
+    stored_inversion, warn_unknown)
 from .options import given
 from .reports import as_json
 from ..base.quiet import quieten
 from ..base.run import Run
-from ..base.store import check_folder, staging
+from ..base.store import check_folder, results_in, staging
 from ..parts.settings import EditSettings, InvertSettings
 from ..world.pairs import demo_scenes
 
@@ -69,22 +68,22 @@ def timed(
 @dataclass
 class Work:
     "How a clip is to be edited."
-    method: str  # its name
+    method: object  # a `Method`
     invert: InvertSettings
     edit: EditSettings
     run: Run
-    fps: float = 8  # of the clips written
+    fps: float  # of the clips written
     stored: object = None  # an `Inversion` of an earlier run, or None
 
 
 def work_in(
     args: argparse.Namespace,  # method, preset, settings, keep, quiet, fps
-    region: str | None = None,  # what the edit changes, if it is known from elsewhere
     stored=None,  # an `Inversion`
 ) -> Work:
     "What the command line says about how to edit."
+    from videodirector.methods.registry import find_method
     run = Run(progress=not args.quiet, folder=args.keep)
-    return Work(args.method, *settings_in(args, region), run, getattr(args, 'fps', Work.fps), stored)
+    return Work(find_method(args.method), *settings_in(args), run, args.fps, stored)
 
 
 def edit_clip(
@@ -95,26 +94,27 @@ def edit_clip(
     judge=None,  # a `Judge` to read the edited clip, or None
 ) -> dict:  # the report
     "Prepare, reconstruct, edit, measure, and write everything down."
-    from videodirector.bench.score import Judges, reconstruction_scores, score
-    from videodirector.methods.registry import find_method
-    method, seconds, videos = find_method(work.method), {}, {'source': case.clip.video}
-    state = (model, work.stored) if work.stored else method.prepare(model, case.clip, work.invert, work.run)
+    from videodirector.bench.score import Judges, edit_case, reconstruction_scores
+    method, seconds, videos = work.method, {}, {'source': case.clip.video}
+    if work.stored: state = model, work.stored
+    else: state = method.prepare(model, case.clip, case.inverting(work.invert), work.run)
     inversion = state[1]
     if not work.stored: seconds.update(inversion.seconds)
     if not inversion.psnr:
         with timed(seconds, 'reconstruct'):
-            inversion.psnr, videos['reconstruction'] = reconstruction_scores(model, case.clip.video, inversion, work.run)
+            inversion.psnr, videos['reconstruction'] = reconstruction_scores(
+                model, case.clip.video, inversion, work.run)
     inversion.save(folder / 'inversion.safetensors')
-    with timed(seconds, 'edit'):
-        record = record_middle(len(inversion.schedule))
-        result = method.edit(state, case.prompt, work.edit, work.run, record)
+    record = record_middle(len(inversion.schedule))
+    result, figures = edit_case(method, state, case, work.edit, Judges(judge), work.run, record)
+    seconds['edit'] = result.seconds
     write_pictures(folder, videos | {'edited': result.video}, case.truth, work.fps)
     draw_words(folder, result, model.tokenizer)
-    figures = score(result.video, case, Judges(judge))
     return dict(
-        source_prompt=inversion.prompt, target_prompt=case.prompt, frames=len(result.video), method=method.name,
-        size=list(result.video.shape[2:]), steps=len(inversion.schedule), guidance_scale=inversion.schedule.guidance_scale,
-        psnr=inversion.psnr, edit=figures | dict(judge=judge.read(result.video) if judge else None), seconds=seconds)
+        source_prompt=inversion.prompt, target_prompt=case.prompt, method=method.name,
+        frames=len(result.video), size=list(result.video.shape[2:]), steps=len(inversion.schedule),
+        guidance_scale=inversion.schedule.guidance_scale, psnr=inversion.psnr,
+        edit=figures | dict(judge=judge.read(result.video) if judge else None), seconds=seconds)
 
 # %% ../../nbs/app/jobs.ipynb #7cc6dbd5
 def write_pictures(
@@ -151,7 +151,7 @@ def run_demo(
     "Render a scene, store it, read it back, edit it."
     source, target = demo_scenes(args.seed)
     kind = next(name for name, word in source.attributes.items() if target.attributes[name] != word)
-    work = work_in(args, 'background' if kind == 'background' else 'foreground')
+    work, region = work_in(args), 'background' if kind == 'background' else 'foreground'
     with staging(args.out, args.overwrite) as folder:
         from videodirector.bench.score import Case
         from videodirector.data.video import read_video, write_video
@@ -160,9 +160,9 @@ def run_demo(
         seconds = dict(load=time.perf_counter() - args.started)
         check_size(model, args.frames, (128, 128))
         render, truth = (scene.render(args.frames) for scene in (source, target))
-        write_video(folder / 'source.mp4', render.video)
+        write_video(folder / 'source.mp4', render.video, args.fps)
         clip = Clip(read_video(folder / 'source.mp4', None), source.caption, render.mask)
-        case = Case(clip, target.caption, work.edit.region, kind, truth, target.attributes)
+        case = Case(clip, target.caption, region, kind, truth, target.attributes)
         return finish(args, edit_clip(model, case, work, folder, judge), seconds, folder)
 
 # %% ../../nbs/app/jobs.ipynb #4686ee75
@@ -177,7 +177,7 @@ def finish(
     report['seconds'] = seconds | report['seconds'] | dict(total=time.perf_counter() - args.started)
     names = sorted({file.name for file in folder.iterdir()} | {'metrics.json'})
     report['files'] = {Path(name).stem: str(Path(args.out) / name) for name in names}
-    report = rounded(report, 2)
+    report = rounded(report)
     (folder / 'metrics.json').write_text(as_json(report) + '\n', encoding='utf-8')
     return report
 
@@ -189,10 +189,10 @@ def run_edit(
     from videodirector.data.mask import read_mask
     from videodirector.data.video import clip_info, read_video, sample_frames
     check_folder(args.out, args.overwrite)
-    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], WRITTEN)
+    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], {*WRITTEN, *results_in(args.out)})
     stored = stored_inversion(args)
     check_edit(args, stored)
-    work, info = work_in(args, stored=stored), clip_info(args.video)
+    work, info = work_in(args, stored), clip_info(args.video)
     frames = stored.pivots.shape[2] if stored else args.frames
     sampled = sample_frames(info.frames, frames)
     if args.mask: read_mask(args.mask, frames, None, args.video)
@@ -242,21 +242,22 @@ def click_mask_of(
 
 # %% ../../nbs/app/jobs.ipynb #c6fdcf24
 def run_mask(
-    args: argparse.Namespace,  # video, point, box, frame, sam, out, fps
+    args: argparse.Namespace,  # video, point, box, frame, sam, out, overwrite, fps
 ) -> dict:  # the report
     "Follow what was clicked on through a video file; write a picture for every frame."
     from videodirector.data.mask import save_mask
+    from videodirector.data.video import clip_info, read_video
     from videodirector.segment.follow import segment
-    from videodirector.show.masks import overlay
-    from videodirector.data.video import read_video
     from videodirector.show.clips import write_gif
-    check_folder(args.out)
-    check_inputs_stay(args.out, [args.video], {f'{i:05d}.png' for i in range(100_000)} | {'mask.gif'})
+    from videodirector.show.masks import overlay
+    names = {f'{i:05d}.png' for i in range(clip_info(args.video).frames)} | {'mask.gif'}
+    check_inputs_stay(args.out, [args.video], names)
+    check_folder(args.out, args.overwrite)
+    check_pictures(args.out, names, args.overwrite)
     clip = read_video(args.video, None)
     mask = segment(clip, args.point, args.box, frame=args.frame, model=args.sam)
-    with staging(args.out) as folder:
+    with staging(args.out, args.overwrite) as folder:
         save_mask(mask, folder)
-        check_pictures(args.out, {file.name for file in folder.iterdir()})
         write_gif(folder / 'mask.gif', overlay(clip, mask), args.fps)
     covered = [round(share, 4) for share in mask.area.tolist()]
     return dict(frames=len(mask), size=list(clip.shape[2:]), covered=covered, boxes=mask.boxes,
@@ -266,11 +267,16 @@ def run_mask(
 def check_pictures(
     out: Path,  # folder, may not be there
     names: set[str],  # of the files that will be written
+    overwrite: bool,  # may they be there already?
 ) -> None:
-    "Raise a `ValueError` for a folder with other pictures in it, which would count as frames of the mask."
+    "Raise a `ValueError` for a folder with pictures in it; others would count as frames of the mask."
     from videodirector.data.video import FRAME_SUFFIXES
-    there = out.iterdir() if out.is_dir() else []
-    others = sorted(f.name for f in there if f.suffix.lower() in FRAME_SUFFIXES and f.name not in names)
+    files = out.iterdir() if out.is_dir() else []
+    there = sorted(file.name for file in files if file.suffix.lower() in FRAME_SUFFIXES)
+    others = [name for name in there if name not in names]
     if others:
         raise ValueError(f'{str(out)!r} holds other pictures already, such as {others[0]}; '
                          'choose another folder with --out.')
+    if there and not overwrite:
+        raise ValueError(f'{str(out)!r} holds the pictures of another run; choose another folder with --out, '
+                         'or replace them with --overwrite.')

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['RATE', 'FINITE', 'SOME', 'number_that', 'size_of', 'word_number', 'point_of', 'box_corners', 'place',
-           'output_options', 'device_option', 'click_options', 'settings_options', 'flags_of', 'behaviour_of',
-           'value_of', 'method_options', 'edit_options', 'given', 'changes_in']
+           'output_options', 'device_option', 'fps_option', 'click_options', 'settings_options', 'flag_of',
+           'behaviour_of', 'help_of', 'value_of', 'method_options', 'edit_options', 'given', 'changes_in']
 
 # %% ../../nbs/app/options.ipynb #eb3152a9
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 
 # %% ../../nbs/app/options.ipynb #648b7bba
@@ -108,6 +108,14 @@ def device_option(
     parser.add_argument('--device', help='cpu, cuda or mps (default: the best at hand)')
 
 
+def fps_option(
+    parser: argparse.ArgumentParser,  # gets the option
+) -> None:
+    "How fast the clips play."
+    parser.add_argument('--fps', type=RATE, default=8, metavar='NUMBER',
+                        help='frames per second of what is written (default %(default)s)')
+
+
 def click_options(
     parser: argparse.ArgumentParser,  # gets the options
 ) -> None:
@@ -115,44 +123,55 @@ def click_options(
     add = parser.add_argument
     add('--point', type=point_of, action='append', metavar='X,Y[,0]',
         help="a click on the thing, in the video's pixels; with ,0 beside it; may be given several times")
-    add('--frame', type=int, default=0, metavar='N', help='the frame of the video that was clicked in (default %(default)s)')
+    add('--frame', type=int, default=0, metavar='N',
+        help='the frame of the video that was clicked in (default %(default)s)')
     add('--sam', metavar='FOLDER|HUB_ID', help='the SAM 2 to use (default: the embedded one)')
 
 # %% ../../nbs/app/options.ipynb #d91f380b
 def settings_options(
     parser: argparse.ArgumentParser,  # gets the options
     settings: type,  # a dataclass of `option`s, such as `InvertSettings`
+    leave: tuple[str, ...] = (),  # fields that the command knows from elsewhere
 ) -> None:
     "An option for every field: its name, its range, its help and its default are the field's."
     for f in fields(settings):
-        if not f.metadata['expert']: parser.add_argument(*flags_of(settings, f), **behaviour_of(settings, f))
+        if f.metadata['expert'] or f.name in leave: continue
+        parser.add_argument(flag_of(settings, f), **behaviour_of(settings, f))
 
 
-def flags_of(
+def flag_of(
     settings: type,  # a dataclass of `option`s
-    f,  # one of its fields
-) -> tuple[str, ...]:
+    f: Field,  # one of its fields
+) -> str:
     "What is typed: a field that holds something for each of several words is named for one of them."
     name = f.name.removesuffix('s') if kind_of(settings, f.name) is dict else f.name
-    return ('--' + name.replace('_', '-'),)
+    return '--' + name.replace('_', '-')
 
 
 def behaviour_of(
     settings: type,  # a dataclass of `option`s
-    f,  # one of its fields
+    f: Field,  # one of its fields
 ) -> dict:  # arguments of `add_argument`
     "How the option reads its value. What is not given stays None, so that a preset or the default holds."
-    kind, meta, default = kind_of(settings, f.name), f.metadata, getattr(settings(), f.name)
-    about = dict(dest=f.name, default=None, help=f"{meta['help']} (default {default})".replace('%', '%%'))
+    kind, meta = kind_of(settings, f.name), f.metadata
+    about = dict(dest=f.name, default=None, help=help_of(settings, f).replace('%', '%%'))
     if kind is dict:
-        number = 'FACTOR' if meta['high'] != 1 else 'SHARE'
-        text = f"{meta['help']}; may be given several times".replace('%', '%%')
-        return about | dict(type=word_number, action='append', metavar=f'WORD={number}', help=text)
-    if kind is bool:
-        return about | dict(action=argparse.BooleanOptionalAction, help=meta['help'].replace('%', '%%'))
-    if is_dataclass(kind): return about | dict(action='store_true', help=meta['help'])
+        number = 'SHARE' if meta['high'] == 1 else 'FACTOR'
+        return about | dict(type=word_number, action='append', metavar=f'WORD={number}')
+    if kind is bool or is_dataclass(kind): return about | dict(action=argparse.BooleanOptionalAction)
     if meta['choices']: return about | dict(choices=meta['choices'])
     return about | dict(type=value_of(settings, f.name), metavar='TEXT' if kind is str else 'NUMBER')
+
+
+def help_of(
+    settings: type,  # a dataclass of `option`s
+    f: Field,  # one of its fields
+) -> str:
+    "What the field says about itself, and its default."
+    kind, default = kind_of(settings, f.name), getattr(settings(), f.name)
+    if kind is dict: return f"{f.metadata['help']}; may be given several times (default none)"
+    if kind is bool or is_dataclass(kind): default = 'on' if default else 'off'
+    return f"{f.metadata['help']} (default {default if default != '' else 'empty'})"
 
 
 def value_of(
@@ -165,10 +184,12 @@ def value_of(
         except ValueError as error: raise argparse.ArgumentTypeError(str(error)) from None
     return parse
 
+
 # %% ../../nbs/app/options.ipynb #05f96e49
 def method_options(
     parser: argparse.ArgumentParser,  # gets the options
     out: str,  # folder where the files go if none is named
+    leave: tuple[str, ...] = (),  # fields of the settings that the command knows from elsewhere
 ) -> None:
     "What a demo and an edit share: the method and its settings, and where the files go."
     add = parser.add_argument
@@ -178,11 +199,13 @@ def method_options(
         help='settings to begin with, see `videodirector presets`; the options here change single ones')
     add('--keep', type=place, metavar='FOLDER',
         help='keep every step of the inversion there, and go on from those that are there')
-    add('--out', type=place, default=Path(out), metavar='DIR', help='where the files go (default %(default)s)')
+    add('--out', type=place, default=Path(out), metavar='DIR',
+        help='where the files go (default %(default)s)')
     add('--overwrite', action='store_true', help='replace the results of an earlier run that are there')
+    fps_option(parser)
     device_option(parser)
     for title, settings in {'inversion': InvertSettings, 'edit': EditSettings}.items():
-        settings_options(parser.add_argument_group(f'settings of the {title}'), settings)
+        settings_options(parser.add_argument_group(f'settings of the {title}'), settings, leave)
 
 
 def edit_options(
@@ -196,12 +219,12 @@ def edit_options(
     add('--mask', type=place, metavar='FOLDER|FILE', help='foreground: folder of pictures, npz or video')
     click_options(parser)
     add('--inversion', type=place, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
-    add('--model', default='world', metavar='world|FOLDER|HUB_ID|FILE', help='the model (default: the embedded one)')
+    add('--model', default='world', metavar='world|FOLDER|HUB_ID|FILE',
+        help='the model (default: the embedded one)')
     add('--motion-adapter', metavar='FOLDER|HUB_ID|FILE', help='motion modules, if the model has none')
     add('--lora', metavar='FOLDER|HUB_ID|FILE', help='a LoRA to put on top')
     add('--config', metavar='FOLDER|HUB_ID', help='pipeline built like a single-file model')
     add('--size', type=size_of, metavar='HxW', help="frame size (default: fit the model's)")
-    add('--fps', type=RATE, default=8, metavar='NUMBER', help='frames per second of what is written (default %(default)s)')
 
 # %% ../../nbs/app/options.ipynb #237df3ba
 def given(
@@ -217,5 +240,9 @@ def changes_in(
     settings: type,  # a dataclass of `option`s
 ) -> dict:  # field → value
     "What the command line says about these settings."
+    def value(name, said):
+        kind = kind_of(settings, name)
+        if is_dataclass(kind): return kind() if said else None
+        return dict(said) if kind is dict else said
     found = given(args, tuple(f.name for f in fields(settings) if not f.metadata['expert']))
-    return {name: dict(value) if kind_of(settings, name) is dict else value for name, value in found.items()}
+    return {name: value(name, said) for name, said in found.items()}

@@ -53,7 +53,8 @@ def evaluate_edit(
     row = dict(kind=kind, seed=source.seed, source=clip.prompt, target=case.prompt, psnr=rebuilt_psnr,
                same_prompt_difference=(same.video - rebuilt).abs().max().item() / 2, wanted=case.wanted,
                untouched=[k for k, v in source.attributes.items() if case.wanted[k] == v], edit=figures,
-               read_source=judge.read(clip.video), read_rebuilt=judge.read(rebuilt), read_edited=judge.read(made.video),
+               read_source=judge.read(clip.video), read_rebuilt=judge.read(rebuilt),
+               read_edited=judge.read(made.video),
                seconds=state[1].seconds | dict(edit=made.seconds))
     return row, dict(source=clip.video, reconstruction=rebuilt, edited=made.video, truth=case.truth.video)
 
@@ -61,7 +62,8 @@ def evaluate_edit(
 def edit_summary(
     rows: list[dict],  # from `evaluate_edit`
 ) -> dict[str, float]:  # by name, the mean, and for what has a bar also the worst
-    "What the rows of an evaluation come to. What lies outside an edit of the background is a figure of its own."
+    """What the rows of an evaluation come to. What lies outside an edit of the background is a figure of
+    its own."""
     dB = {name: [r['psnr'][name] for r in rows] for name in ('vae', 'ddim_cfg', 'null_text')}
     gain = [a - b for a, b in zip(dB['null_text'], dB['ddim_cfg'])]
     lost = [a - b for a, b in zip(dB['vae'], dB['null_text'])]
@@ -87,7 +89,8 @@ def read_rows(
     "Rows that an earlier run with the same settings has stored."
     if path is None or not Path(path).exists(): return {}
     lines = [json.loads(line) for line in Path(path).read_text(encoding='utf-8').splitlines()]
-    return {(r['kind'], r['seed'], r['target']): r for made, r in lines if made == json.loads(json.dumps(settings))}
+    same = json.loads(json.dumps(settings))
+    return {(r['kind'], r['seed'], r['target']): r for made_with, r in lines if made_with == same}
 
 
 def write_row(

@@ -58,7 +58,8 @@ class Case:
         return None if free.hard.all() else free
 
     def inverting(self, settings: InvertSettings) -> InvertSettings:
-        "The settings of an inversion for this edit: its guidance leaves free what the edit is free to change."
+        """The settings of an inversion for this edit: its guidance leaves free what the edit is free to
+        change."""
         if settings.stdg is None: return settings
         return replace(settings, stdg=replace(settings.stdg, region=self.region))
 
@@ -66,7 +67,7 @@ class Case:
 @dataclass(frozen=True, eq=False)
 class Judges:
     "Networks that look at an edit; each adds the figures that only it can give."
-    judge: Judge | None = None  # masked_judge_distance; judge_right and new, where it is known what should be read
+    judge: Judge | None = None  # masked_judge_distance; judge_right and new, where it is known what is wanted
     text: TextVideoScore | None = None  # a figure of its own name: how well the clip shows the prompt
     lpips: object = None  # from `load_lpips`: masked_lpips
     amt: object = None  # AMT, as an `interpolator`: MS (AMT)

@@ -55,7 +55,8 @@ def measure_pair(
     state = method.prepare(model, clip, case.inverting(setting.invert), quiet)
     _, inversion = state
     rebuilt = rebuilt_by(model, inversion, quiet)
-    alike = dict(reconstruction_psnr=psnr(rebuilt, clip.video), reconstruction_smoothness=motion_smoothness(rebuilt),
+    alike = dict(reconstruction_psnr=psnr(rebuilt, clip.video),
+                 reconstruction_smoothness=motion_smoothness(rebuilt),
                  invert_seconds=sum(inversion.seconds.values()))
     for name in names:
         made, figures = edit_case(method, state, case, setting_of(name).edit, judges, quiet)
