@@ -63,7 +63,7 @@ REFUSALS = {
     'unknown model folder': (lambda p: dict(model=p / 'gone'), 'no model folder .*gone'),
     'folder without a model': (lambda p: dict(model=p), 'no diffusers pipeline'),
     'unwritable output folder': (lambda p: dict(out=broken(p, 'file') / 'out'), 'cannot be written to'),
-    'output folder is a file': (lambda p: dict(out=broken(p, 'file')), 'cannot be written to'),
+    'output folder is a file': (lambda p: dict(out=broken(p, 'file')), 'is a file'),
     'weight of a word that is not there': (lambda p: dict(weight='fox=2'), 'fox'),
     'share of a word that is not there': (lambda p: dict(tau_word='fox=.2'), 'fox'),
     'no such device': (lambda p: dict(device='gpu'), "no device 'gpu'"),

@@ -4,9 +4,11 @@ import signal
 import subprocess
 import sys
 import time
+from configparser import ConfigParser
 
 import pytest
 from app_cases import clip, run, tiny  # noqa: F401
+from lessons import ROOT
 
 from videodirector.app.cli import main, parser, stoppable
 from videodirector.methods.presets import PRESETS
@@ -93,3 +95,9 @@ def test_import_and_help_do_not_load_torch():
                '    except SystemExit: pass\n'
                'sys.exit(any(name in sys.modules for name in ("torch", "numpy", "matplotlib")))')
     subprocess.run([sys.executable, '-c', program], check=True, capture_output=True)
+
+
+def test_what_is_installed_as_the_command_is_this():
+    settings = ConfigParser(interpolation=None)
+    settings.read(ROOT / 'settings.ini')
+    assert settings['DEFAULT']['console_scripts'] == f'videodirector={main.__module__}:{main.__name__}'

@@ -63,11 +63,12 @@ def test_guidance_is_a_flag(run, tmp_path, clip):
     assert guidance.stdg.region == 'foreground' and guidance.gradients[1].any()
     assert run('--stdg', '--region', 'background', '--overwrite', **small)[0] == 0
     assert Inversion.load(tmp_path / 'out/inversion.safetensors').guidance.stdg.region == 'background'
-    code, _, err = run('--stdg', **small | dict(mask=None))
+    code, _, err = run('--stdg', '--overwrite', **small | dict(mask=None))
     assert code == 2 and 'there is no mask' in err
 
 
-def test_every_option_changes_the_edit(run, tmp_path):
+def test_every_option_changes_the_edit(run, tmp_path, monkeypatch):
+    for drawn in ('videodirector.app.jobs.draw_words', 'videodirector.show.clips.write_gif'): monkeypatch.setattr(drawn, lambda *args: None)
     def edited(*flags, **options):
         return run('--overwrite', *flags, **dict(frames=2, size='16x16') | options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
     plain = edited()
@@ -75,7 +76,7 @@ def test_every_option_changes_the_edit(run, tmp_path):
     for option in (dict(tau_c=0), dict(tau_s=1), dict(weight='tiger=3'), dict(tau_word='walking=0'), dict(guidance_scale=9), dict(steps=3),
                    dict(cfg='videodirector'), dict(negative_prompt='a red hat')):
         assert not torch.equal(plain, edited(**option)), option
-    for flag in ('--no-mutual', '--shared'): assert not torch.equal(plain, edited(flag, tau_s=0)), flag
+    assert not torch.equal(plain, edited('--no-mutual')) and not torch.equal(edited(tau_s=1), edited('--no-layout', tau_s=1))
 
 
 def test_results_of_another_run_are_replaced_only_if_asked(run, tmp_path):
@@ -93,11 +94,17 @@ def test_results_of_another_run_are_replaced_only_if_asked(run, tmp_path):
 
 def test_kept_steps_are_not_done_again(run, tmp_path, monkeypatch):
     first = run('--json', keep=tmp_path / 'kept', out=tmp_path / 'a')[1]
-    monkeypatch.setattr('videodirector.parts.null_text.tune', lambda *args: pytest.fail('tuned again'), raising=False)
+    monkeypatch.setattr('videodirector.parts.null_text.tune_step', lambda *args: pytest.fail('tuned again'))
     again = run('--json', keep=tmp_path / 'kept', out=tmp_path / 'b')[1]
     assert json.loads(first)['psnr'] == json.loads(again)['psnr']
     code, _, error = run(keep=tmp_path / 'kept', steps=3, out=tmp_path / 'c')
     assert code == 2 and 'computed from other inputs' in error
+
+
+@pytest.mark.parametrize('frames', [1, 2])
+def test_too_few_frames_to_measure_motion_are_edited_too(run, frames):
+    code, out, _ = run('--json', frames=frames, size='16x16')
+    assert code == 0 and json.loads(out)['edit'] == dict(judge=None)
 
 
 @pytest.mark.parametrize('kind', ['gif', 'folder'])
@@ -135,8 +142,8 @@ def test_a_stored_inversion_gives_the_same_edit(run, tmp_path, stored):
 def demo(tmp_path_factory):
     "The demo as a person runs it, though shorter: report, peak memory in bytes, stderr."
     out = tmp_path_factory.mktemp('demo') / 'out'
-    command = shutil.which('videodirector', path=str(Path(sys.executable).parent))
-    done = subprocess.run([command, 'demo', '--frames', '8', '--inner-steps', '3', '--json', '--out', out], check=True, capture_output=True, text=True)
+    command = sys.executable, '-c', 'import sys; from videodirector.app.cli import main; sys.exit(main())'
+    done = subprocess.run([*command, 'demo', '--frames', '8', '--inner-steps', '3', '--json', '--out', out], check=True, capture_output=True, text=True)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
     return json.loads(done.stdout), memory, done.stderr
 
