@@ -2,15 +2,16 @@
 import pytest
 import torch
 
-from videodirector.show import board_runs
+from videodirector.methods.api import Clip
+from videodirector.methods.videodirector import VideoDirector
+from videodirector.parts.settings import STDG, InvertSettings
 from videodirector.show.board import Board
-from videodirector.show.board_runs import Clip, Runs, Settings
-from videodirector.methods.videodirector import invert
-
+from videodirector.show.board_runs import Runs, Settings
 
 SOURCE, TARGET = 'a brown bear walking on grass', 'a brown tiger walking on grass'
 STEPS = 4
-START = Settings('clip', TARGET)
+COMMON = dict(steps=STEPS, inner_steps=1, lr=.3)
+START = Settings('clip', TARGET, InvertSettings(**COMMON, stdg=STDG()))
 STRONG = (('up_blocks.1', 2e7, 2e7),)
 
 
@@ -25,11 +26,11 @@ def box():
 
 def some_runs(model, **clip):
     clips = {'clip': Clip(video(), SOURCE, **{'mask': box(), **clip}), 'other': Clip(video(1), SOURCE, box())}
-    return Runs(model, clips, steps=STEPS, inner_steps=1, lr=.3)
+    return Runs(model, clips, **COMMON)
 
 
 @pytest.fixture
-def runs(tiny_pipe): return some_runs(tiny_pipe)
+def runs(tiny_model): return some_runs(tiny_model)
 
 
 @pytest.fixture
@@ -39,6 +40,6 @@ def board(runs): return Board(runs, TARGET)
 @pytest.fixture
 def inversions(monkeypatch):
     "One entry for each inversion that is begun."
-    begun = []
-    monkeypatch.setattr(board_runs, 'invert', lambda *args, **kwargs: begun.append(kwargs) or invert(*args, **kwargs))
+    begun, prepare = [], VideoDirector.prepare
+    monkeypatch.setattr(VideoDirector, 'prepare', lambda *args: begun.append(args) or prepare(*args))
     return begun

@@ -1,13 +1,12 @@
 "The board: how a run is followed and stopped, and what one sees of it; at last in a browser."
 import re
-from dataclasses import replace
 from io import BytesIO
 
 import nbformat
 import pytest
 import torch
 from board_cases import START, TARGET, board, runs, some_runs  # noqa: F401
-from conftest import make_tiny_pipe
+from conftest import make_tiny_model
 from lessons import NBS, WIDGET_VIEW
 from nbformat import v4
 from PIL import Image
@@ -20,17 +19,17 @@ def wait(board): board.thread.join(60); assert not board.thread.is_alive()
 
 def test_changes_are_from_the_start(board):
     board.run(tau_c=0.)
-    assert board.run(tau_s=0.).settings == replace(START, tau_s=0.)
-    assert board.controls.read() == replace(START, tau_s=0.)
+    assert board.run(tau_s=0.).settings == START.but(tau_s=0.)
+    assert board.controls.read() == START.but(tau_s=0.)
     board.controls.mutual.value = False
-    assert board.run().settings == replace(START, tau_s=0., mutual=False)
+    assert board.run().settings == START.but(tau_s=0., mutual=False)
 
 
 def test_the_button_runs_what_the_controls_say(board):
     board.controls.dials['tau_c'].switch.value = False
     board.go.click(); wait(board)
-    assert list(board.runs.made) == list(board.cards) == [replace(START, tau_c=0.)]
-    assert board.stage.value == board.runs.made[replace(START, tau_c=0.)].beside_source
+    assert list(board.runs.made) == list(board.cards) == [START.but(tau_c=0.)]
+    assert board.stage.value == board.runs.made[START.but(tau_c=0.)].beside_source
     assert (board.go.disabled, board.cancel.disabled, board.message.value) == (False, True, '')
 
 
@@ -38,7 +37,7 @@ def test_a_change_that_the_click_overtook_still_counts(board):
     board.go.click()
     board.controls.dials['tau_c'].switch.value = False
     wait(board)
-    assert list(board.cards) == [replace(START, tau_c=0.)]
+    assert list(board.cards) == [START.but(tau_c=0.)]
 
 
 @pytest.mark.parametrize('part, kept', [('inversion', 0), ('null text', 0), ('edit', 1)])
@@ -56,7 +55,7 @@ def test_cancel_ends_the_run_before_its_next_step(board, monkeypatch, part, kept
     monkeypatch.undo()
     board.go.click(); wait(board)
     assert len(board.cards) == 1 and board.message.value == ''
-    assert torch.equal(board.runs.made[START].edit.video, some_runs(make_tiny_pipe()).run(START).edit.video)
+    assert torch.equal(board.runs.made[START].edit.video, some_runs(make_tiny_model()).run(START).edit.video)
 
 
 def test_an_error_is_a_sentence_and_the_board_goes_on(board, monkeypatch):
@@ -82,7 +81,7 @@ def test_one_run_at_a_time(board):
 
 def test_a_kept_run_is_shown_without_the_model(board):
     first, second = board.run(), board.run(tau_c=0.)
-    board.runs.pipe.unet.register_forward_hook(lambda *args: pytest.fail('the model ran'))
+    board.runs.model.unet.register_forward_hook(lambda *args: pytest.fail('the model ran'))
     for run, other in ((first, second), (second, first)):
         board.controls.show(run.settings)
         assert board.stage.value == run.beside_source != other.beside_source
@@ -119,7 +118,7 @@ def test_two_can_be_pinned(board):
 
 
 def test_a_pinned_run_can_be_loaded(board):
-    one, two = board.run(), board.run(tau_c=0., weights={'tiger': 2.})
+    one, _ = board.run(), board.run(tau_c=0., weights={'tiger': 2.})
     load = board.cards[one.settings].box.children[-1].children[-1]
     load.click()
     assert board.controls.read() == one.settings and board.stage.value == one.beside_source

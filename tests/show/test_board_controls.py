@@ -1,6 +1,4 @@
 "The time that is left, and what the widgets say."
-from dataclasses import replace
-
 import pytest
 from board_cases import START, board, runs  # noqa: F401
 
@@ -26,9 +24,9 @@ def test_the_clock_starts_with_the_pace_of_before():
 
 @pytest.mark.parametrize('changes', [
     {}, dict(tau_s=0., tau_c=.3, mutual=False), dict(eta_f=0., eta_b=5., zeta_f=.25, zeta_b=0.), dict(weights={'brown tiger': 2., 'grass': .5}),
-    dict(prompt='a red bear', null_text='shared', guidance_scale=7.5, region='background'), dict(clip='other', prompt='x' * 200)], ids=str)
+    dict(prompt='a red bear', shared=True, guidance_scale=7.5, region='background'), dict(clip='other', prompt='x' * 200)], ids=str)
 def test_controls_say_what_they_were_set_to(runs, changes):
-    settings = replace(START, **changes)
+    settings = START.but(**changes)
     controls = Controls(runs, START, lambda: None)
     controls.show(settings)
     assert controls.read() == settings
@@ -39,15 +37,15 @@ def test_words_get_sliders_that_follow_the_prompt(board):
     assert list(controls.words) == ['brown', 'tiger', 'walking', 'grass']
     controls.words['tiger'].value = 2
     controls.prompt.value = 'a red tiger'
-    assert list(controls.words) == ['red', 'tiger'] and controls.read().weights == (('tiger', 2.),)
+    assert list(controls.words) == ['red', 'tiger'] and controls.read().edit.weights == {'tiger': 2.}
     controls.prompt.value = 'a red bear'
-    assert controls.read().weights == ()
+    assert controls.read().edit.weights == {}
 
 
 def test_a_slider_keeps_its_place_while_its_part_is_off(board):
     dial = board.controls.dials['tau_s']
     dial.slider.value = .8
     dial.switch.value = False
-    assert board.controls.read().tau_s == 0 and dial.slider.disabled and dial.slider.value == .8
+    assert board.controls.read().edit.tau_s == 0 and dial.slider.disabled and dial.slider.value == .8
     dial.switch.value = True
-    assert board.controls.read().tau_s == .8 and not dial.slider.disabled
+    assert board.controls.read().edit.tau_s == .8 and not dial.slider.disabled

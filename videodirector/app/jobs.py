@@ -177,7 +177,7 @@ def finish(
     report['seconds'] = seconds | report['seconds'] | dict(total=time.perf_counter() - args.started)
     names = sorted({file.name for file in folder.iterdir()} | {'metrics.json'})
     report['files'] = {Path(name).stem: str(Path(args.out) / name) for name in names}
-    report = rounded(report, 2)
+    report = rounded(report)
     (folder / 'metrics.json').write_text(as_json(report) + '\n', encoding='utf-8')
     return report
 

@@ -8,7 +8,7 @@ __all__ = ['MODEL_BARS', 'model_figures', 'vae_psnr', 'unet_seconds', 'Counts', 
 # %% ../../nbs/bench/model_card.ipynb #94b7fe78
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
@@ -115,7 +115,8 @@ def evaluate_model(
         generated=measure_generation(model, judge, counts.prompts, sheet, settings, run),
         unet_seconds=seconds, weights_bytes=weights_bytes(weights))
     seeds = dict(model=MODEL_SEED, judge=JUDGE_SEED, training_from=FIRST_TRAINING_SEED)
-    facts = dict(generate=asdict(settings), counts=asdict(counts), t=300, seeds=seeds)
+    facts = dict(prompts=counts.prompts, steps=settings.steps, guidance_scale=settings.guidance_scale,
+                 unseen=[counts.vae, counts.judge, counts.attention], t=300, seeds=seeds)
     seconds = time.perf_counter() - started
     return report | dict(settings=facts, machine=machine(model.unet.device), seconds=seconds)
 

@@ -21,7 +21,7 @@ from ..attention.words import find_words
 from ..base.run import Run, check_finite
 from ..base.settings import changed
 from ..base.store import read_tensors, write_tensors
-from ..data.mask import Mask, as_mask, check_mask
+from ..data.mask import Mask, check_mask
 from .api import Clip, Edit, Needs, check_needs
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.sources import as_model
@@ -82,7 +82,7 @@ class Inversion:
         null, schedule = NullText(tensors['null'], facts.pop('losses')), Schedule(**facts.pop('schedule'))
         if (losses := facts.pop('guidance', None)) is not None:
             facts['guidance'] = Guidance(settings.stdg, tensors['guidance'], losses)
-        mask, model = as_mask(tensors.get('mask')), tensors.get('model')
+        mask, model = Mask(tensors['mask']) if 'mask' in tensors else None, tensors.get('model')
         return cls(tensors['pivots'], null, schedule, settings=settings, mask=mask, model=model, **facts)
 
 # %% ../../nbs/09_director.ipynb #ed901767

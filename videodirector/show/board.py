@@ -10,7 +10,6 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
 from html import escape
 from threading import Event, Lock, Thread
 
@@ -22,7 +21,7 @@ from IPython.display import Image as Picture
 from .grid import limits_of
 from .board_controls import Clock, Controls
 from .board_pictures import draw_gallery, html_table, moving, number_rows, tint
-from .board_runs import Run, Runs, Settings, differing, in_words
+from .board_runs import Result, Runs, Settings, differing, in_words
 
 # %% ../../nbs/show/board.ipynb #eeed6168
 class Card:
@@ -30,7 +29,7 @@ class Card:
 
     def __init__(self,
         number: int,
-        run: Run,
+        run: Result,
         on_pin: Callable,  # called with the card when it is pinned or let go
         on_load: Callable,  # called with the card to set the controls to it
     ):
@@ -71,11 +70,9 @@ class Board:
     def __init__(self,
         runs: Runs,
         prompt: str | None = None,  # target prompt to begin with; None: the first clip's own
-        **start,  # settings to begin with, by the names of `Settings`
+        **start,  # settings to begin with, by name, such as tau_c=.5
     ):
-        name, clip = next(iter(runs.clips.items()))
-        if clip.mask is None: start = dict(eta_f=0., eta_b=0., zeta_f=0., zeta_b=0.) | start
-        self.runs, self.start = runs, Settings(name, clip.prompt if prompt is None else prompt, **start)
+        self.runs, self.start = runs, runs.start(prompt=prompt, **start)
         self.lock, self.stop, self.thread, self.pace, self.error = Lock(), Event(), None, None, None
         self.cards, self.pinned = {}, []  # Settings → Card; cards
         self.build()
@@ -114,9 +111,9 @@ class Board:
 
     # running
 
-    def run(self, **changes) -> Run:
+    def run(self, **changes) -> Result:
         "Run what the controls say, as the button does; with changes: what the board began with, changed."
-        if changes: self.controls.show(replace(self.start, **changes))
+        if changes: self.controls.show(self.start.but(**changes))
         with self.running():
             settings = self.controls.read()
             clock = Clock(self.runs.work(settings), self.pace)
@@ -179,7 +176,7 @@ class Board:
             seconds = f', about {max(1, round(self.pace * sum(work.values())))} s' if self.pace else ''
             self.message.value = f'Not run yet: takes {first}an edit{seconds}.'
 
-    def show(self, run: Run) -> None:
+    def show(self, run: Result) -> None:
         "A run in full size."
         if not self.lock.locked(): self.message.value = ''
         self.stage.value, self.stage.layout.display = run.beside_source, ''
@@ -193,7 +190,7 @@ class Board:
         "What runs are compared with: the first that is pinned, else the first that was made."
         return (self.pinned or [*self.cards.values()])[0].run.settings
 
-    def add(self, run: Run) -> None:
+    def add(self, run: Result) -> None:
         "Put a run into the gallery, the newest first."
         if run.settings in self.cards: return
         self.cards[run.settings] = Card(len(self.cards) + 1, run, self.pin, self.load)

@@ -44,7 +44,7 @@ def tint(
     return out.getvalue()
 
 # %% ../../nbs/show/board_pictures.ipynb #fe33d30c
-METRICS = {  # name in `metrics_of` → label, unit, which way is better
+METRICS = {  # name in `score` → label, unit, which way is better
     'masked_psnr': ('PSNR outside', ' dB', '↑'),
     'masked_lpips': ('LPIPS outside', '', '↓'),
     'masked_judge_distance': ('distance outside', '', '↓'),
@@ -53,7 +53,8 @@ METRICS = {  # name in `metrics_of` → label, unit, which way is better
     'judge_right': ('attributes right', '', '↑'),
     'motion_error': ('motion error', ' px', '↓'),
     'MS (DIS)': ('MS (DIS)', '', '↑'),
-    'MS (AMT)': ('MS (AMT)', '', '↑')}
+    'MS (AMT)': ('MS (AMT)', '', '↑'),
+    'inside_psnr': ('PSNR inside', ' dB', '')}
 
 
 def number_rows(
@@ -81,7 +82,7 @@ def _cell(text):
 
 # %% ../../nbs/show/board_pictures.ipynb #72b883fd
 def draw_gallery(
-    runs: dict,  # title → `Run`
+    runs: dict,  # title → `Result`
     frames: int = 4,  # columns
 ) -> bytes:  # PNG
     "Runs as rows: title and numbers, frames, difference from the source, all in one colour scale."
