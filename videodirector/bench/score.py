@@ -67,7 +67,7 @@ class Case:
 @dataclass(frozen=True, eq=False)
 class Judges:
     "Networks that look at an edit; each adds the figures that only it can give."
-    judge: Judge | None = None  # masked_judge_distance, and judge_right and new where the wanted words are known
+    judge: Judge | None = None  # masked_judge_distance; judge_right and new where it is known what is wanted
     text: TextVideoScore | None = None  # a figure of its own name: how well the clip shows the prompt
     lpips: object = None  # from `load_lpips`: masked_lpips
     amt: object = None  # AMT, as an `interpolator`: MS (AMT)
