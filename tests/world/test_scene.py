@@ -14,7 +14,7 @@ from videodirector.world.light import LIGHTS
 from videodirector.world.paths import MOTIONS, path_of
 from videodirector.world.places import BACKGROUNDS
 from videodirector.world.planes import compose, look
-from videodirector.world.scene import FIRST_TRAINING_SEED, Scene, paint_standing, random_scene, shoot
+from videodirector.world.scene import FIRST_TRAINING_SEED, Scene, paint_front, paint_standing, random_scene, shoot
 
 SIZE = dict(frames=4, height=48, width=64)
 
@@ -187,3 +187,12 @@ def test_random_scene_is_even_and_obeys():
 def test_importing_the_world_needs_torch_alone():
     code = "import sys, videodirector.world.pairs; sys.exit(any(m in sys.modules for m in ('diffusers', 'transformers', 'matplotlib')))"
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
+
+def test_all_is_drawn_where_it_is_asked_for():
+    "A tensor left on the processor would be refused by one on the device; 'meta' is a device that every machine has."
+    for seed, background in enumerate(BACKGROUNDS*2):
+        scene, (x, y) = random_scene(seed, background=background), pixel_places(32, 32, 'meta')
+        shot = shoot(scene, 2, 32, 32, 'meta')
+        image = paint_standing(compose(shot.place.planes, x, y, shot.camera), scene, shot, x, y)[0]
+        assert paint_front(image, shot, x, y)[0].is_meta and shot.place.planes[-1].flow(x, y, shot.camera).is_meta
