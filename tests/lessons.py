@@ -1,7 +1,7 @@
 """Run the notebooks in nbs/ in a real kernel and store their outputs, or compare with those that are stored.
 
     python tests/lessons.py nbs/03_inversion.ipynb            # re-execute one notebook and save what it shows
-    python tests/lessons.py                                   # all of them, and README.md from the index
+    python tests/lessons.py nbs/world                         # those of a folder; of nbs/, all, and README.md from the index
     python tests/lessons.py --check nbs/03_inversion.ipynb    # say what it prints otherwise than is saved, and save nothing
 """
 import argparse
@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import mean
@@ -19,9 +19,11 @@ from statistics import mean
 import nbformat
 import torch
 from execnb.nbio import dict2nb, write_nb
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 from nbdev.clean import clean_nb
+from nbformat import v4
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,17 +124,34 @@ def kernel_env() -> dict[str, str]:
     return env
 
 
+@contextmanager
+def shared_kernel():
+    "A kernel for many notebooks, one after the other, so that libraries are loaded once; pass it to `execute_lesson`."
+    manager = LessonClient(v4.new_notebook(), kernel_name='python3').create_kernel_manager()
+    try: yield manager
+    finally:
+        if manager.has_kernel: run_sync(manager.shutdown_kernel)(now=True)
+
+
+def cleared(folder: Path):
+    "A cell that makes a used kernel as good as new: no names, and the right folder."
+    return v4.new_code_cell(f'%reset -f\nimport os\nos.chdir({str(folder)!r})\ndel os')
+
+
 def execute_lesson(
     path: str | Path,  # the notebook
     save: bool = False,  # write the fresh outputs into it?
     timeout: int = 600,  # seconds that one cell may take
+    kernel=None,  # from `shared_kernel`; None: one of its own
 ):
-    "Run a notebook top to bottom in its own kernel, in its own folder; returns it, raises `CellExecutionError`."
+    "Run a notebook top to bottom in its own folder; returns it, raises `CellExecutionError`."
     path = Path(path).resolve()
     nb = nbformat.read(path, as_version=4)
-    client = LessonClient(nb, timeout=timeout, kernel_name='python3', record_timing=False,
+    if kernel: nb.cells.insert(0, cleared(path.parent))
+    client = LessonClient(nb, km=kernel, timeout=timeout, kernel_name='python3', record_timing=False,
                           resources={'metadata': {'path': str(path.parent)}})
     client.execute(env=kernel_env())
+    if kernel: nb.cells.pop(0)
     strip(nb)
     if save: save_notebook(nb, path)
     return nb
@@ -269,15 +288,18 @@ def readme_text() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('notebooks', nargs='*', type=Path, help='notebooks to run (all when left out)')
+    parser.add_argument('places', nargs='*', type=Path, default=[NBS], help='notebooks, or folders of them (default: all)')
     parser.add_argument('--check', action='store_true', help='compare with what is saved instead of saving')
-    args = parser.parse_args()
-    for path in args.notebooks or notebooks():
-        start, saved = time.perf_counter(), nbformat.read(path, as_version=4)
-        fresh = execute_lesson(path, save=not args.check)
-        if args.check: print(*differences(saved, fresh), sep='\n\n')
-        elif path.stem == 'index': (ROOT / 'README.md').write_text(readme_text(), encoding='utf-8')
-        print(f'{path.name}: {time.perf_counter() - start:.0f} s, {path.stat().st_size // 1000} kB')
+    args, shelved = parser.parse_args(), {*shelves()}
+    chosen = [[path for path in notebooks() if place.resolve() in (path, *path.parents)] for place in args.places]
+    if not all(chosen): parser.error(f'there is no notebook at {args.places[chosen.index([])]}')
+    with shared_kernel() as kernel:
+        for path in dict.fromkeys(path for some in chosen for path in some):
+            start, saved = time.perf_counter(), nbformat.read(path, as_version=4)
+            fresh = execute_lesson(path, save=not args.check, kernel=kernel if path in shelved else None)
+            if args.check: print(*differences(saved, fresh), sep='\n\n')
+            elif path.stem == 'index': (ROOT / 'README.md').write_text(readme_text(), encoding='utf-8')
+            print(f'{name_of(path)}: {time.perf_counter() - start:.0f} s, {path.stat().st_size // 1000} kB')
 
 
 if __name__ == '__main__': main()

@@ -19,8 +19,10 @@ from lessons import (
     name_of,
     near,
     notebooks,
+    printed,
     readme_text,
     same_text,
+    shared_kernel,
     shelves,
 )
 from nbformat import v4
@@ -42,11 +44,22 @@ def has_picture(output) -> bool:
     return any(kind.startswith('image/') for kind in data) or 'data:image/' in ''.join(data.get('text/html', ''))
 
 
-@each_notebook
+@pytest.fixture(scope='session')
+def kernel():
+    with shared_kernel() as it: yield it
+
+
+@pytest.mark.parametrize('path', [*lessons(), NBS / 'index.ipynb'], ids=name_of)
 def test_lesson_runs(path, monkeypatch):
     for name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'): monkeypatch.setenv(name, '1000000000')  # glibc then keeps what one layer frees for the next: a sixth faster
     if path.stem in IN_A_BROWSER and not browser_missing(): pytest.skip('the test of its widget runs it, cell by cell, in a browser')
     found = differences(read(path), execute_lesson(path))
+    assert not found, '\n\n'.join(found)
+
+
+@each_shelf
+def test_shelf_runs(path, kernel):
+    found = differences(read(path), execute_lesson(path, kernel=kernel))
     assert not found, '\n\n'.join(found)
 
 
@@ -77,6 +90,15 @@ def one_cell(output, source='1 + 1'):
 
 def stream(text): return v4.new_output('stream', text=text)
 def result(text, **pictures): return v4.new_output('execute_result', data={'text/plain': text} | {f'image/{k}': v for k, v in pictures.items()})
+
+
+def test_one_kernel_runs_many_notebooks_as_new(tmp_path):
+    with shared_kernel() as kernel:
+        for name, source in dict(a='x = 1', b="import os; os.path.basename(os.getcwd()), 'x' in globals()").items():
+            (tmp_path / name).mkdir()
+            nbformat.write(one_cell([], source), tmp_path / name / 'nb.ipynb')
+            nb = execute_lesson(tmp_path / name / 'nb.ipynb', kernel=kernel)
+    assert printed(nb.cells[0]) == "('b', False)"
 
 
 def test_a_cell_that_prints_something_else_is_named():

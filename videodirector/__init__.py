@@ -12,10 +12,12 @@ from importlib import import_module
 # %% ../nbs/short_imports.ipynb #2e0c794a
 HOMES = dict(
     invert='methods.videodirector', edit='methods.videodirector', reconstruct='methods.videodirector',
-    Inversion='methods.videodirector', Edit='methods.api', Clip='methods.api', Run='base.run', Mask='data.mask',
-    InvertSettings='parts.settings', EditSettings='parts.settings', STDG='parts.settings', find_preset='methods.presets',
+    Inversion='methods.videodirector', Edit='methods.api', Clip='methods.api', Run='base.run',
+    Mask='data.mask', InvertSettings='parts.settings', EditSettings='parts.settings', STDG='parts.settings',
+    find_preset='methods.presets',
     load_world_model='models.animatediff', load_animatediff='models.sources', read_video='data.video',
-    write_video='data.video', read_mask='data.mask', segment='segment.follow', Recording='attention.recording',
+    write_video='data.video', read_mask='data.mask', segment='segment.follow',
+    Recording='attention.recording',
     show_videos='show.clips', show_frames='show.clips')  # name → the module that it lives in
 
 

@@ -1,22 +1,20 @@
-"A tiny model and a clip on disk, and the command `edit` on them."
+"A tiny model in the place of a real one, a clip on disk, and the command `edit` on them."
 import numpy as np
 import pytest
 import torch
-from conftest import make_tiny_pipe
+from conftest import make_tiny_model
 
+from videodirector.app import jobs
 from videodirector.app.cli import main
 from videodirector.data.video import write_video
-
 
 SOURCE, TARGET = 'a bear walking', 'a tiger walking'
 
 
 @pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    "A tiny random AnimateDiff model on disk."
-    folder = tmp_path_factory.mktemp('model')
-    make_tiny_pipe().save_pretrained(folder)
-    return folder
+def tiny():
+    "A tiny random model, for all tests of a file."
+    return make_tiny_model()
 
 
 @pytest.fixture(scope='module')
@@ -31,14 +29,17 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture
-def run(model, clip, tmp_path, capsys):
+def run(tiny, clip, tmp_path, capsys, monkeypatch):
     "Runs `videodirector edit` on the tiny model; returns exit code, stdout, stderr. Keywords change or (None) drop options."
+    real = jobs.load_model
+    monkeypatch.setattr(jobs, 'load_model', lambda args: real(args) if args.device or args.model != 'tiny' else (tiny, None))
     def run(*flags, video=clip, **changes):
-        options = dict(source=SOURCE, target=TARGET, model=model, steps=2, inner_steps=1, frames=4, size='32x48',
+        options = dict(source=SOURCE, target=TARGET, model='tiny', steps=2, inner_steps=1, frames=4, size='32x48',
                        out=tmp_path / 'out') | changes
         words = [word for name, value in options.items() if value is not None
                  for word in ('--' + name.replace('_', '-'), str(value))]
         capsys.readouterr()
-        code = main(['edit', str(video), *words, '--quiet', *flags])
+        try: code = main(['edit', str(video), *words, '--quiet', *flags])
+        except SystemExit as exit: code = exit.code  # argparse
         return code, *capsys.readouterr()
     return run

@@ -4,15 +4,18 @@ import re
 import numpy as np
 import pytest
 import torch
-from app_cases import SOURCE, clip, model, run  # noqa: F401
-from conftest import make_tiny_pipe
+from app_cases import clip, run, tiny  # noqa: F401
+from conftest import make_tiny_model
+from PIL import Image
 
-from videodirector.app.checks import fitting_size
+from videodirector.app import jobs
+from videodirector.app.checks import check_inputs_stay, check_outputs, fitting_size
+from videodirector.app.cli import main
 
 
 @pytest.mark.parametrize('height, width, expected', [(512, 512, (64, 64)), (480, 854, (64, 112)), (90, 40, (144, 64))])
-def test_fitting_size_keeps_proportions_and_divides(tiny_pipe, height, width, expected):
-    assert fitting_size(tiny_pipe, height, width) == expected
+def test_fitting_size_keeps_proportions_and_divides(tiny, height, width, expected):
+    assert fitting_size(tiny, height, width) == expected
 
 
 @pytest.fixture
@@ -46,7 +49,6 @@ REFUSALS = {
     'no such file': (lambda p: dict(video=p / 'gone.mp4'), 'There is no clip at .*gone.mp4'),
     'not a video': (lambda p: dict(video=broken(p, 'a.mp4')), 'a.mp4.* is not a clip'),
     'fewer frames than asked': (lambda p: dict(frames=31), 'has 30 frames and 31 were asked for'),
-    'no frames': (lambda p: dict(frames=0), 'At least 1 frame'),
     'more frames than the motion module takes': (lambda p: dict(frames=25), '25 frames were asked for and the motion module takes 1 to 24'),
     'sides not divisible': (lambda p: dict(size='32x50'), 'The sides of 32×50 frames do not divide by 8'),
     'no such mask': (lambda p: dict(mask=p / 'gone'), 'There is no mask at .*gone'),
@@ -61,8 +63,7 @@ REFUSALS = {
     'unknown model folder': (lambda p: dict(model=p / 'gone'), 'no model folder .*gone'),
     'folder without a model': (lambda p: dict(model=p), 'no diffusers pipeline'),
     'unwritable output folder': (lambda p: dict(out=broken(p, 'file') / 'out'), 'cannot be written to'),
-    'output folder is a file': (lambda p: dict(out=broken(p, 'file')), 'cannot be written to'),
-    'one step': (lambda p: dict(steps=1), 'steps is 1'),
+    'output folder is a file': (lambda p: dict(out=broken(p, 'file')), 'is a file'),
     'weight of a word that is not there': (lambda p: dict(weight='fox=2'), 'fox'),
     'share of a word that is not there': (lambda p: dict(tau_word='fox=.2'), 'fox'),
     'no such device': (lambda p: dict(device='gpu'), "no device 'gpu'"),
@@ -70,7 +71,10 @@ REFUSALS = {
     'LoRA for the embedded model': (lambda p: dict(model='world', lora=p), '--lora does not fit the embedded model'),
     'region without a mask': (lambda p: dict(region='foreground'), '--region says .* no mask'),
     'frame without a click': (lambda p: dict(frame=5), '--frame and --sam belong to clicks'),
-    'share out of range': (lambda p: dict(tau_s=2), '2'),
+    'no such method': (lambda p: dict(method='x'), "There is no method 'x'; choose one of videodirector"),
+    'no such preset': (lambda p: dict(preset='x'), "There is no preset 'x'; choose one of default"),
+    'a share out of range': (lambda p: dict(tau_word='walking=7'), 'give a number from 0 to 1'),
+    'kept where no folder can be': (lambda p: dict(keep=broken(p, 'file')), 'cannot be written'),
 }
 
 
@@ -86,16 +90,67 @@ def test_refusals_are_one_sentence_and_leave_nothing(run, tmp_path, name):
     assert sorted(tmp_path.rglob('*')) == before
 
 
-@pytest.mark.parametrize('option', [dict(tau_c=-.1), dict(tau_s=2), dict(tau_word='walking=7')], ids=str)
-def test_a_share_out_of_range_is_refused_before_the_inversion(run, monkeypatch, option):
-    monkeypatch.setattr('videodirector.director.invert', lambda *args, **kwargs: pytest.fail('an inversion was begun'))
-    code, _, error = run(**option)
-    assert code == 2 and 'is no share of the steps' in error
+def test_what_is_refused_is_refused_before_the_model_is_loaded(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, 'load_model', lambda args: pytest.fail('the model was loaded'))
+    for changes in (dict(tau_word='walking=7'), dict(method='x'), dict(preset='x'), dict(region='background'), dict(frames=31)):
+        assert run(**changes)[0] == 2
 
 
-def test_numbers_that_are_not_finite_name_the_step(run, tmp_path):
-    pipe = make_tiny_pipe()
+def test_numbers_that_are_not_finite_name_the_step(run, tmp_path, monkeypatch):
+    model = make_tiny_model()
     torch.nn.init.constant_(model.unet.conv_out.bias, float('nan'))
-    pipe.save_pretrained(tmp_path / 'nan')
-    code, out, error = run(model=tmp_path / 'nan')
+    monkeypatch.setattr(jobs, 'load_model', lambda args: (model, None))
+    code, out, error = run()
     assert (code, out) == (2, '') and re.search(r'step .*not finite', error) and not (tmp_path / 'out').exists()
+
+
+def test_a_film_is_not_written_over(run, tmp_path, clip, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, 'load_model', lambda args: pytest.fail('the model was loaded'))
+    work = tmp_path / 'work'
+    work.mkdir()
+    (work / 'source.mp4').write_bytes(clip.read_bytes())
+    for flags in ([], ['--overwrite']):
+        code, out, error = run(*flags, video=work / 'source.mp4', out=work)
+        assert (code, out) == (2, '') and 'is read, and the results would be written over it' in error
+    assert [f.name for f in work.iterdir()] == ['source.mp4'] and (work / 'source.mp4').read_bytes() == clip.read_bytes()
+
+
+def test_frames_are_not_written_over(tmp_path, capsys):
+    frames = tmp_path / 'frames'
+    frames.mkdir()
+    for i in range(2): Image.new('RGB', (16, 16)).save(frames / f'{i:05d}.png')
+    before = {f: f.read_bytes() for f in tmp_path.rglob('*.png')}
+    for flags in ([], ['--overwrite']):
+        assert main(['mask', str(frames), '--out', str(frames), '--point', '3,4', *flags]) == 2
+        assert 'is read, and the results would be written over it' in capsys.readouterr().err
+    assert before == {f: f.read_bytes() for f in tmp_path.rglob('*.*')}
+
+
+def test_masks_of_another_clip_are_not_mixed(tmp_path, clip, capsys):
+    out = tmp_path / 'out'
+    out.mkdir()
+    command = ['mask', str(clip), '--out', str(out), '--point', '3,4']
+    for name, flags, message in (('00003.png', [], 'or replace them with --overwrite'), ('99999.png', ['--overwrite'], 'holds other pictures')):
+        Image.new('L', (48, 32)).save(out / name)
+        assert main([*command, *flags]) == 2 and message in capsys.readouterr().err
+
+
+def test_what_counts_as_written_over(tmp_path):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'film.mp4').touch()
+    (tmp_path / 'out/source.mp4').symlink_to(tmp_path / 'film.mp4')
+    def check(path): check_inputs_stay(tmp_path / 'out', [None, path], {'source.mp4'})
+    for path in ('film.mp4', 'out/other.mp4', 'out/frames'): check(tmp_path / path)
+    for path in ('out', 'out/source.mp4', 'out/../out/source.mp4'):
+        with pytest.raises(ValueError, match='is read'): check(tmp_path / path)
+    (tmp_path / 'link').symlink_to(tmp_path / 'out')
+    with pytest.raises(ValueError, match='is read'): check(tmp_path / 'link/source.mp4')
+
+
+@pytest.mark.parametrize('outputs, inputs, message', [
+    (['.'], [], 'is a folder'), (['file/x'], [], 'cannot be written'), (['a', './a'], [], 'named twice'), (['file'], ['file'], 'named twice')])
+def test_outputs_are_checked(tmp_path, monkeypatch, outputs, inputs, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match=message): check_outputs(outputs, inputs)
+    check_outputs([None, 'new/a', 'b'], ['file'])

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from app_cases import SOURCE, TARGET, clip, model, run  # noqa: F401
+from app_cases import SOURCE, TARGET, clip, run, tiny  # noqa: F401
 from PIL import Image
 
 from videodirector.app.cli import parser
-from videodirector.world.pairs import demo_scenes
-from videodirector.methods.videodirector import Inversion
+from videodirector.app.jobs import WRITTEN
 from videodirector.data.video import clip_info, read_video, to_bytes
+from videodirector.methods.videodirector import Inversion
 from videodirector.metrics.pixels import psnr
 from videodirector.show.clips import write_gif
+from videodirector.world.pairs import demo_scenes
 
 
-FILES = {'source.mp4', 'reconstruction.mp4', 'edited.mp4', 'compare.gif', 'attention.png', 'metrics.json',
-         'inversion.safetensors'}
-KEYS = {'source_prompt', 'target_prompt', 'steps', 'guidance_scale', 'psnr', 'edit', 'seconds', 'files'}
+FILES = WRITTEN - {'mask.gif'}  # which comes from clicks
+KEYS = {'source_prompt', 'target_prompt', 'method', 'steps', 'guidance_scale', 'psnr', 'edit', 'seconds', 'files'}
 
 
 def test_edit_writes_and_reports_everything(run, tmp_path, clip):
@@ -33,7 +33,7 @@ def test_edit_writes_and_reports_everything(run, tmp_path, clip):
     assert report['psnr'].keys() == {'vae', 'ddim_cfg', 'null_text'}
     assert {'load', 'invert', 'null_text', 'edit', 'total'} <= report['seconds'].keys()
     assert report['seconds']['total'] >= sum(v for k, v in report['seconds'].items() if k != 'total') - 0.1
-    assert report['edit']['background_psnr'] is not None and report['edit']['judge'] is None
+    assert {'masked_psnr', 'inside_psnr', 'MS (DIS)'} <= report['edit'].keys() and report['edit']['judge'] is None
     assert json.loads((tmp_path / 'out/metrics.json').read_text()) == report
 
 
@@ -61,20 +61,50 @@ def test_guidance_is_a_flag(run, tmp_path, clip):
     assert run('--stdg', **small)[0] == 0
     guidance = Inversion.load(tmp_path / 'out/inversion.safetensors').guidance
     assert guidance.stdg.region == 'foreground' and guidance.gradients[1].any()
-    assert run('--stdg', '--region', 'background', **small)[0] == 0
+    assert run('--stdg', '--region', 'background', '--overwrite', **small)[0] == 0
     assert Inversion.load(tmp_path / 'out/inversion.safetensors').guidance.stdg.region == 'background'
-    code, _, err = run('--stdg', **small | dict(mask=None))
+    code, _, err = run('--stdg', '--overwrite', **small | dict(mask=None))
     assert code == 2 and 'there is no mask' in err
 
 
-def test_every_option_changes_the_edit(run, tmp_path):
-    def edited(**options):
-        return run(**dict(frames=2, size='16x16') | options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
+def test_every_option_changes_the_edit(run, tmp_path, monkeypatch):
+    for drawn in ('videodirector.app.jobs.draw_words', 'videodirector.show.clips.write_gif'): monkeypatch.setattr(drawn, lambda *args: None)
+    def edited(*flags, **options):
+        return run('--overwrite', *flags, **dict(frames=2, size='16x16') | options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
     plain = edited()
     assert torch.equal(plain, edited()), 'two runs of the same command differ'
     for option in (dict(tau_c=0), dict(tau_s=1), dict(weight='tiger=3'), dict(tau_word='walking=0'), dict(guidance_scale=9), dict(steps=3),
                    dict(cfg='videodirector'), dict(negative_prompt='a red hat')):
         assert not torch.equal(plain, edited(**option)), option
+    assert not torch.equal(plain, edited('--no-mutual')) and not torch.equal(edited(tau_s=1), edited('--no-layout', tau_s=1))
+
+
+def test_results_of_another_run_are_replaced_only_if_asked(run, tmp_path):
+    assert run()[0] == 0
+    before = {f.name: f.read_bytes() for f in (tmp_path / 'out').iterdir()}
+    code, out, error = run(tau_c=0)
+    assert (code, out) == (2, '') and 'holds the results of another run' in error
+    assert before == {f.name: f.read_bytes() for f in (tmp_path / 'out').iterdir()}
+    (tmp_path / 'out/notes.txt').touch()
+    inverted = shutil.copy(tmp_path / 'out/inversion.safetensors', tmp_path)
+    options = dict(source=None, steps=None, inner_steps=None, size=None, frames=None)
+    assert run('--overwrite', inversion=inverted, tau_c=0, **options)[0] == 0
+    assert {f.name for f in (tmp_path / 'out').iterdir()} == FILES - {'reconstruction.mp4'} | {'notes.txt'}
+
+
+def test_kept_steps_are_not_done_again(run, tmp_path, monkeypatch):
+    first = run('--json', keep=tmp_path / 'kept', out=tmp_path / 'a')[1]
+    monkeypatch.setattr('videodirector.parts.null_text.tune_step', lambda *args: pytest.fail('tuned again'))
+    again = run('--json', keep=tmp_path / 'kept', out=tmp_path / 'b')[1]
+    assert json.loads(first)['psnr'] == json.loads(again)['psnr']
+    code, _, error = run(keep=tmp_path / 'kept', steps=3, out=tmp_path / 'c')
+    assert code == 2 and 'computed from other inputs' in error
+
+
+@pytest.mark.parametrize('frames', [1, 2])
+def test_too_few_frames_to_measure_motion_are_edited_too(run, frames):
+    code, out, _ = run('--json', frames=frames, size='16x16')
+    assert code == 0 and json.loads(out)['edit'] == dict(judge=None)
 
 
 @pytest.mark.parametrize('kind', ['gif', 'folder'])
@@ -110,10 +140,10 @@ def test_a_stored_inversion_gives_the_same_edit(run, tmp_path, stored):
 
 @pytest.fixture(scope='module')
 def demo(tmp_path_factory):
-    "The demo as a person runs it: report, peak memory in bytes, stderr."
+    "The demo as a person runs it, though shorter: report, peak memory in bytes, stderr."
     out = tmp_path_factory.mktemp('demo') / 'out'
-    command = shutil.which('videodirector', path=str(Path(sys.executable).parent))
-    done = subprocess.run([command, 'demo', '--json', '--out', out], check=True, capture_output=True, text=True)
+    command = sys.executable, '-c', 'import sys; from videodirector.app.cli import main; sys.exit(main())'
+    done = subprocess.run([*command, 'demo', '--frames', '8', '--inner-steps', '3', '--json', '--out', out], check=True, capture_output=True, text=True)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
     return json.loads(done.stdout), memory, done.stderr
 
@@ -122,7 +152,7 @@ def test_demo_reports_everything(demo):
     report, *_, error = demo
     assert KEYS <= report.keys() and {Path(file).name for file in report['files'].values()} == FILES
     assert all(Path(file).stat().st_size for file in report['files'].values())
-    assert report['edit']['ground_truth_psnr'] and set(report['edit']['judge']) == {
+    assert report['edit']['truth_psnr'] and set(report['edit']['judge']) == {
         'subject', 'colour', 'accessory', 'background', 'motion'}
     assert 'Warning' not in error, 'the embedded model does not know its own words'
 
@@ -137,7 +167,7 @@ def test_demo_makes_the_edit(demo):
     seen = demo[0]['edit']['judge']
     changed = [name for name, word in target.items() if source[name] != word]
     assert changed and all(seen[name] == target[name] for name in changed)
-    assert seen['motion'] == target['motion'] and demo[0]['edit']['background_psnr'] > 20
+    assert seen['motion'] == target['motion'] and demo[0]['edit']['masked_psnr'] > 20
 
 
 def test_demo_fits_a_laptop(demo):

@@ -80,7 +80,7 @@ def test_a_grid_is_one_picture():
     q, k, v = draw()
     q4, k4, v4 = (torch.cat([x, x.flip(1)[:, :1] + 1], 1) for x in (q, k, v))  # four frames, two grids of two
     grids = torch.arange(4 * N).view(2, 2 * N)
-    for x, (a, b) in zip(range(2), ((0, 2), (2, 4))):
+    for a, b in ((0, 2), (2, 4)):
         pair = [y[:, a:b].transpose(1, 2).flatten(2, 3) for y in (q4, k4, v4)]
         expected = sdpa(*pair).unflatten(2, (2, N)).transpose(1, 2)
         torch.testing.assert_close(grouped_attention(q4, k4, v4, grids)[:, a:b], expected)

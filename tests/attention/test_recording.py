@@ -165,7 +165,7 @@ def test_record_around_invert_and_edit(tiny_pipe):
 
 
 def test_steps_can_be_averaged(tiny_pipe):
-    rng = lambda: torch.Generator().manual_seed(0)
+    def rng(): return torch.Generator().manual_seed(0)
     with record(tiny_pipe) as each: call(tiny_pipe, num_inference_steps=3, generator=rng())
     with record(tiny_pipe, reduce=('heads', 'steps')) as mean: call(tiny_pipe, num_inference_steps=3, generator=rng())
     assert {key[1] for key in mean.maps} == {0} and mean.size == each.size * 2 / 3  # a third of the maps, in float32

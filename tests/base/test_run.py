@@ -11,7 +11,7 @@ def test_steps_are_told_and_can_be_stopped():
         told.append(step)
         if step[1] == 2: raise KeyError
     with pytest.raises(KeyError):
-        for i, item in Run(progress=False, on_step=on_step).steps('walk', 'abcd'): told.append(item)
+        for _i, item in Run(progress=False, on_step=on_step).steps('walk', 'abcd'): told.append(item)
     assert told == [('walk', 0, 4), 'a', ('walk', 1, 4), 'b', ('walk', 2, 4)]
 
 

@@ -59,7 +59,7 @@ def test_two_processes_find_the_same(done, tmp_path):
     assert click['masked_psnr'] != two['masked_psnr'] and click['masked_psnr'] == pytest.approx(two['masked_psnr'], abs=3)
 
 
-@pytest.mark.parametrize('words, sentence', [(['--configs', 'rose'], 'is no setting'), (['--configs', 'tau_s'], 'is no value')])
+@pytest.mark.parametrize('words, sentence', [(['--configs', 'rose'], 'is no setting'), (['--configs', 'tau_s=much'], 'is no value')])
 def test_bad_options_are_a_sentence(tmp_path, capsys, words, sentence):
     assert main(['benchmark', *words, '--out', str(tmp_path / 'out')]) == 2
     assert sentence in capsys.readouterr().err

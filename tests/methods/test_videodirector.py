@@ -102,10 +102,12 @@ def climb_slowly(folder):
 
 @pytest.mark.parametrize('until', [3, 2 * STEPS])  # files: while climbing, while tuning
 def test_a_killed_inversion_goes_on_and_ends_bit_equal(tmp_path, until):
-    import multiprocessing, time
+    import multiprocessing
+    import time
     process = multiprocessing.get_context('spawn').Process(target=climb_slowly, args=(tmp_path,))
     process.start()
-    done = lambda: list(tmp_path.glob('[!.]*.safetensors'))
+    def done():
+        return list(tmp_path.glob('[!.]*.safetensors'))
     while len(done()) < until and process.is_alive(): time.sleep(.005)
     process.kill(); process.join()
     assert until <= len(done()) < 3 * STEPS and process.exitcode < 0, 'it was not killed on the way'
@@ -227,7 +229,7 @@ def test_the_edit_alone_can_run_at_other_timesteps(tiny_model, guided):
     spied = Wrapped(tiny_model, spy)
     plain, shifted = edited(spied, guided), edited(spied, guided, leading=True)
     assert [t for t, *_ in calls] == [*guided.schedule.timesteps, 801, 601, 401, 201, 1] and guided.schedule.timesteps[0] == 999
-    for i, (t, latents, text) in enumerate(calls[STEPS:]):
+    for i, (_t, latents, text) in enumerate(calls[STEPS:]):
         assert torch.equal(text[0], guided.null.embeddings[i]) and torch.equal(latents[-1], guided.pivots[STEPS - i])
     assert not torch.equal(shifted.latents, plain.latents) and torch.isfinite(shifted.video).all()
     assert shifted.settings['leading'] is True and plain.settings['leading'] is False

@@ -65,9 +65,9 @@ def original_adapter_keys(state: dict) -> dict:
     "A motion adapter in the key layout of AnimateDiff's own files, positions included."
     def rename(key):
         key = re.sub(r'(motion_modules\.\d+)\.', r'\1.temporal_transformer.', key)
-        for new, old in ((r'\.norm([12])\.', None), (r'\.attn([12])\.', None)):
+        for new, _old in ((r'\.norm([12])\.', None), (r'\.attn([12])\.', None)):
             kind = 'norms' if 'norm' in new else 'attention_blocks'
-            key = re.sub(new, lambda m: f'.{kind}.{int(m[1]) - 1}.', key)
+            key = re.sub(new, lambda m, kind=kind: f'.{kind}.{int(m[1]) - 1}.', key)
         key = re.sub(r'(transformer_blocks\.\d+)\.pos_embed\.pe', r'\1.attention_blocks.0.pos_encoder.pe', key)
         return key.replace('.norm3.', '.ff_norm.')
     renamed = {rename(key): value for key, value in state.items()}
@@ -437,7 +437,8 @@ def test_the_image_model_predicts_frame_by_frame(world):
 
 @pytest.mark.parametrize('part', [['os', 'system'], ['torch', 'load'], ['diffusers', 'DiffusionPipeline'], ['transformers', 'pipeline'], ['mine', 'UNet']])
 def test_pipelines_of_unknown_classes_are_not_loaded(saved, tmp_path, part):
-    import json, shutil
+    import json
+    import shutil
     shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
     index = json.loads((tmp_path / 'whole' / 'model_index.json').read_text())
     (tmp_path / 'whole' / 'model_index.json').write_text(json.dumps(index | dict(text_encoder=part)))

@@ -8,7 +8,7 @@ from videodirector.attention.processor import AttentionControl, Here, attend, pr
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import Site, find_sites
 from videodirector.data.mask import Mask
-from videodirector.parts.blend import LocalBlend, blend_size
+from videodirector.parts.blend import LocalBlend
 from videodirector.parts.control import (
     CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, match_words, refine, replace_words, slots_at, word_weights)
 
@@ -238,7 +238,8 @@ def test_strong_controls_change_the_edit_and_not_the_source(unet_call, tiny_mode
 
 def test_weights_change_the_output(unet_call, tiny_model):
     alignment, schedule = refine(tiny_model.tokenizer, 'a bear', 'a tiger'), cross_schedule(10, 1, L)
-    make = lambda e: CrossControl(alignment, schedule, word_weights(tiny_model.tokenizer, 'a tiger', {'tiger': e}))
+    def make(e):
+        return CrossControl(alignment, schedule, word_weights(tiny_model.tokenizer, 'a tiger', {'tiger': e}))
     one = unet_call(make(1))
     assert changes(unet_call(make(8)), one)[1] > 1e-4
     assert torch.equal(one, unet_call(CrossControl(alignment, schedule)))

@@ -13,7 +13,7 @@ from videodirector.attention.recording import Recording
 from videodirector.data.mask import Mask
 from videodirector.models.api import Wrapped
 from videodirector.parts.guidance import (
-    decoupled_guidance, decoupled_losses, listen, no_graph_after, nudge, on_grid, spatial_loss, temporal_loss)
+    decoupled_guidance, decoupled_losses, listen, nudge, on_grid, spatial_loss, temporal_loss)
 from videodirector.parts.settings import SD15_BLOCKS, STDG, TERMS
 from videodirector.sampling.schedule import ddim
 

@@ -9,14 +9,14 @@ import torch
 from browser import write_notebook
 from PIL import Image
 
-from videodirector.show.click import click_mask
 from videodirector.data.mask import Mask
+from videodirector.data.video import to_bytes
 from videodirector.segment.follow import segment
 from videodirector.segment.sam2 import load_sam2
-from videodirector.data.video import to_bytes
+from videodirector.show.click import click_mask
 from videodirector.world.scene import Scene
 
-CLIP = "Scene('fox', 'meadow', 'right', seed=4).render({})"
+FOX = dict(subject='fox', background='meadow', motion='right', seed=4)
 
 
 def middle(mask):  # [H, W] bool → (x, y) of a pixel that is well inside
@@ -24,7 +24,7 @@ def middle(mask):  # [H, W] bool → (x, y) of a pixel that is well inside
 
 
 @pytest.fixture(scope='module')
-def render(): return eval(CLIP.format(6))
+def render(): return Scene(**FOX).render(6)
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +36,7 @@ def picker(render, model): return click_mask(render.video, model)
 
 
 @pytest.fixture
-def on(render): return [middle(mask) for mask in render.mask]
+def on(render): return [middle(mask) for mask in render.mask.hard]
 
 
 def same(a, b): return torch.equal(a.values, b.values)
@@ -51,7 +51,7 @@ def test_clicks_are_what_segment_makes_of_them(picker, render, model, on):
 
 
 def test_a_box_takes_the_place_of_the_last(picker, render, model, on):
-    first, second = Mask(render.mask).boxes[0], Mask(render.mask).boxes[3]
+    first, second = render.mask.boxes[0], render.mask.boxes[3]
     picker.click(*on[5], frame=5)
     picker.box(*first)
     picker.box(*second, frame=3)
@@ -95,7 +95,10 @@ def test_a_failure_of_the_model_is_shown_and_raised(render, on):
 
 
 def test_clicks_from_two_threads_both_count(picker, on):
-    say = lambda frame: picker._hear(picker, dict(do='click', x=on[frame][0], y=on[frame][1], label=1, frame=frame), [])
+    def say(frame):
+        x, y = on[frame]
+        picker._hear(picker, dict(do='click', x=x, y=y, label=1, frame=frame), [])
+
     threads = [Thread(target=say, args=[frame]) for frame in (0, 3, 5)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
@@ -112,7 +115,7 @@ def test_the_page_gets_the_frames_and_the_mask(picker, render, on):
 
 
 def test_a_mask_to_start_from(render, model, on):
-    start = Mask(torch.cat([torch.zeros_like(render.mask[:1]), render.mask[1:]]))
+    start = Mask(torch.cat([torch.zeros_like(render.mask.values[:1]), render.mask.values[1:]]))
     picker = click_mask(render.video, model, start)
     assert picker.mask is start
     picker.click(*on[5], frame=5)
@@ -124,7 +127,7 @@ def test_a_mask_to_start_from(render, model, on):
 
 
 def test_accept(picker, on):
-    with pytest.raises(ValueError, match='click on the thing'): picker.mask
+    with pytest.raises(ValueError, match='click on the thing'): _ = picker.mask
     with pytest.raises(ValueError, match='click on the thing'): picker.accept()
     picker.click(*on[0])
     picker.accept()
@@ -201,11 +204,11 @@ class Driver:
 
 
 def test_click_widget_in_the_browser(lab, tmp_path):
-    render = eval(CLIP.format(16))
-    (x, y), box = middle(render.mask[0]), Mask(render.mask).boxes[0]
+    render = Scene(**FOX).render(16)
+    (x, y), box = middle(render.mask.hard[0]), render.mask.boxes[0]
     lab.open(write_notebook(
         tmp_path / 'click.ipynb',
-        f"from videodirector.show.click import click_mask\nfrom videodirector.world.scene import Scene\npicker = click_mask({CLIP.format(16)}.video)\npicker",
+        f'from videodirector.show.click import click_mask\nfrom videodirector.world.scene import Scene\npicker = click_mask(Scene(**{FOX}).render(16).video)\npicker',
         "if picker.prompts: print('AREA', picker.mask.area.mean().item(), '\\nPROMPTS', picker.prompts)", "print('all' + ' done')"))
     lab.run_all('all done')
     lab.page.wait_for_selector(STAGE)

@@ -73,10 +73,10 @@ def check_inputs_stay(
     "Raise a `ValueError` if what is read would be written over, or would lie among the results."
     out = Path(out).resolve()
     for path in filter(None, inputs):
-        places = {Path(path).resolve(), Path(path).parent.resolve() / Path(path).name}  # of what a link names, and of the link
+        places = {Path(path).resolve(), Path(path).parent.resolve() / Path(path).name}
         if any(place == out or place.parent == out and place.name in names for place in places):
-            raise ValueError(f'{str(path)!r} is read, and the results would be written over it; choose another '
-                             'folder with --out.')
+            raise ValueError(f'{str(path)!r} is read, and the results would be written over it; '
+                             'choose another folder with --out.')
 
 
 def check_outputs(
@@ -93,7 +93,6 @@ def check_outputs(
         if Path(file).resolve() in taken:
             raise ValueError(f'{str(file)!r} was named twice; choose another place for what is written.')
         taken.add(Path(file).resolve())
-
 
 # %% ../../nbs/app/checks.ipynb #869c5919
 def click_in(

@@ -46,7 +46,8 @@ def list_presets(args: argparse.Namespace) -> dict:  # rows: one for each preset
     return dict(rows=[dict(preset=preset.name, what=preset.summary) for preset in PRESETS.values()])
 
 
-LISTS = {'methods': ('the ways to edit that there are', list_methods), 'presets': ('settings by name', list_presets)}
+LISTS = {'methods': ('the ways to edit that there are', list_methods),
+         'presets': ('settings by name', list_presets)}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
     mask_options(commands.add_parser(
         'mask', parents=shared, help='click on a thing in a video and get its mask in every frame'))
     for name, (what, rows) in LISTS.items():
-        commands.add_parser(name, parents=shared, help=what).set_defaults(run=rows, show=list_table, keeps=None)
+        command = commands.add_parser(name, parents=shared, help=what)
+        command.set_defaults(run=rows, show=list_table, keeps=None)
     for name, what in MEASURING.items():
         commands.add_parser(name, help=f'{what}, see {name} --help', add_help=False)
     return top
@@ -116,11 +118,12 @@ class Stopped(KeyboardInterrupt):
 def stoppable():
     "Within, SIGTERM and SIGHUP end the command as Ctrl-C does, so that it cleans up behind itself."
     def stop(number, frame):
-        for n in numbers: signal.signal(n, signal.SIG_IGN)  # once is enough, the second would disturb the cleaning
+        for n in numbers: signal.signal(n, signal.SIG_IGN)  # a second would disturb the cleaning
         raise Stopped(number)
     numbers = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
     numbers = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]  # as nohup wants it
-    if threading.current_thread() is not threading.main_thread(): numbers = []  # only that one may ask for signals
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # only that one may ask for signals
     before = {number: signal.signal(number, stop) for number in numbers}
     try: yield
     finally:
@@ -129,7 +132,7 @@ def stoppable():
 # %% ../../nbs/app/cli.ipynb #db99524d
 def main(
     argv: list[str] | None = None,  # arguments; None takes those of the process
-) -> int:  # exit code: 0, 2 for input that cannot be used or a place that cannot be written, 128 + n when stopped by signal n
+) -> int:  # exit code: 0; 2 for what cannot be used or written; 128 + n when stopped by signal n
     "The `videodirector` command."
     started, args = time.perf_counter(), read(sys.argv[1:] if argv is None else list(argv))
     args.started = started

@@ -102,7 +102,8 @@ def edit_clip(
     if not work.stored: seconds.update(inversion.seconds)
     if not inversion.psnr:
         with timed(seconds, 'reconstruct'):
-            inversion.psnr, videos['reconstruction'] = reconstruction_scores(model, case.clip.video, inversion, work.run)
+            inversion.psnr, videos['reconstruction'] = reconstruction_scores(
+                model, case.clip.video, inversion, work.run)
     inversion.save(folder / 'inversion.safetensors')
     record = record_middle(len(inversion.schedule))
     result, figures = edit_case(method, state, case, work.edit, Judges(judge), work.run, record)
@@ -110,10 +111,10 @@ def edit_clip(
     write_pictures(folder, videos | {'edited': result.video}, case.truth, work.fps)
     draw_words(folder, result, model.tokenizer)
     return dict(
-        source_prompt=inversion.prompt, target_prompt=case.prompt, frames=len(result.video), method=method.name,
-        size=list(result.video.shape[2:]), steps=len(inversion.schedule), guidance_scale=inversion.schedule.guidance_scale,
-        psnr=inversion.psnr, edit=figures | dict(judge=judge.read(result.video) if judge else None), seconds=seconds)
-
+        source_prompt=inversion.prompt, target_prompt=case.prompt, method=method.name,
+        frames=len(result.video), size=list(result.video.shape[2:]), steps=len(inversion.schedule),
+        guidance_scale=inversion.schedule.guidance_scale, psnr=inversion.psnr,
+        edit=figures | dict(judge=judge.read(result.video) if judge else None), seconds=seconds)
 
 # %% ../../nbs/app/jobs.ipynb #7cc6dbd5
 def write_pictures(
@@ -176,7 +177,7 @@ def finish(
     report['seconds'] = seconds | report['seconds'] | dict(total=time.perf_counter() - args.started)
     names = sorted({file.name for file in folder.iterdir()} | {'metrics.json'})
     report['files'] = {Path(name).stem: str(Path(args.out) / name) for name in names}
-    report = rounded(report, 2)
+    report = rounded(report)
     (folder / 'metrics.json').write_text(as_json(report) + '\n', encoding='utf-8')
     return report
 
@@ -270,7 +271,8 @@ def check_pictures(
 ) -> None:
     "Raise a `ValueError` for a folder with pictures in it; others would count as frames of the mask."
     from videodirector.data.video import FRAME_SUFFIXES
-    there = sorted(f.name for f in out.iterdir() if f.suffix.lower() in FRAME_SUFFIXES) if out.is_dir() else []
+    files = out.iterdir() if out.is_dir() else []
+    there = sorted(file.name for file in files if file.suffix.lower() in FRAME_SUFFIXES)
     others = [name for name in there if name not in names]
     if others:
         raise ValueError(f'{str(out)!r} holds other pictures already, such as {others[0]}; '
@@ -278,4 +280,3 @@ def check_pictures(
     if there and not overwrite:
         raise ValueError(f'{str(out)!r} holds the pictures of another run; choose another folder with --out, '
                          'or replace them with --overwrite.')
-

@@ -53,12 +53,12 @@ def evaluation_options(
 ) -> None:
     "What both evaluations understand, and the settings of each."
     add = parser.add_argument
-    add('--weights', type=place, metavar='FOLDER', help='with world/ and judge/ in it (default: the shipped weights)')
+    add('--weights', type=place, metavar='FOLDER',
+        help='with world/ and judge/ in it (default: the shipped weights)')
     add('--sheet', type=place, metavar='PNG', help='picture of the first 32 generated clips, or of all edits')
     add('--out', type=place, metavar='FILE', help='also write the JSON object here')
     device_option(parser)
     for settings in groups: settings_options(parser, settings, leave)
-
 
 # %% ../../nbs/app/measure.ipynb #c4d51505
 def model_options(
@@ -110,7 +110,8 @@ def edits_options(
 ) -> None:
     "The options of `videodirector evaluate-edits`."
     add = parser.add_argument
-    add('--edits', type=SOME, default=20, metavar='N', help='how many (default %(default)s, which the bars are for)')
+    add('--edits', type=SOME, default=20, metavar='N',
+        help='how many (default %(default)s, which the bars are for)')
     add('--rows', type=place, metavar='FILE', help='store rows here as they come, and go on from there')
     evaluation_options(parser, InvertSettings, EditSettings, leave=('region',))
     parser.set_defaults(run=run_edits, show=edit_table, keeps='rows')
@@ -125,7 +126,6 @@ def run_edits(
     model, judge = parts_of(args)
     return written(args, evaluate_edits(model, judge, args.edits, invert, edit, args.rows, args.sheet,
                                         Run(not args.quiet)))
-
 
 # %% ../../nbs/app/measure.ipynb #b14acf47
 def benchmark_options(

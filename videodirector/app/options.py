@@ -123,7 +123,8 @@ def click_options(
     add = parser.add_argument
     add('--point', type=point_of, action='append', metavar='X,Y[,0]',
         help="a click on the thing, in the video's pixels; with ,0 beside it; may be given several times")
-    add('--frame', type=int, default=0, metavar='N', help='the frame of the video that was clicked in (default %(default)s)')
+    add('--frame', type=int, default=0, metavar='N',
+        help='the frame of the video that was clicked in (default %(default)s)')
     add('--sam', metavar='FOLDER|HUB_ID', help='the SAM 2 to use (default: the embedded one)')
 
 # %% ../../nbs/app/options.ipynb #d91f380b
@@ -198,7 +199,8 @@ def method_options(
         help='settings to begin with, see `videodirector presets`; the options here change single ones')
     add('--keep', type=place, metavar='FOLDER',
         help='keep every step of the inversion there, and go on from those that are there')
-    add('--out', type=place, default=Path(out), metavar='DIR', help='where the files go (default %(default)s)')
+    add('--out', type=place, default=Path(out), metavar='DIR',
+        help='where the files go (default %(default)s)')
     add('--overwrite', action='store_true', help='replace the results of an earlier run that are there')
     fps_option(parser)
     device_option(parser)
@@ -217,7 +219,8 @@ def edit_options(
     add('--mask', type=place, metavar='FOLDER|FILE', help='foreground: folder of pictures, npz or video')
     click_options(parser)
     add('--inversion', type=place, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
-    add('--model', default='world', metavar='world|FOLDER|HUB_ID|FILE', help='the model (default: the embedded one)')
+    add('--model', default='world', metavar='world|FOLDER|HUB_ID|FILE',
+        help='the model (default: the embedded one)')
     add('--motion-adapter', metavar='FOLDER|HUB_ID|FILE', help='motion modules, if the model has none')
     add('--lora', metavar='FOLDER|HUB_ID|FILE', help='a LoRA to put on top')
     add('--config', metavar='FOLDER|HUB_ID', help='pipeline built like a single-file model')

@@ -44,7 +44,8 @@ def list_table(
     "Rows as aligned lines."
     rows = [tuple(row.values()) for row in report['rows']]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return '\n'.join('  '.join(f'{cell:{width}}' for cell, width in zip(row, widths)).rstrip() for row in rows)
+    lines = ('  '.join(f'{cell:{width}}' for cell, width in zip(row, widths)) for row in rows)
+    return '\n'.join(line.rstrip() for line in lines)
 
 # %% ../../nbs/app/reports.ipynb #fe022510
 def as_json(

@@ -32,7 +32,7 @@ class Run:
     "Progress, cancelling and finished steps of one job."
     def __init__(self,
         progress: bool = True,  # show progress bars?
-        on_step: Callable | None = None,  # function (part, i, total), called before each step; what it raises ends the job
+        on_step: Callable | None = None,  # (part, i, total) before each step; what it raises ends the job
         folder: str | Path | None = None,  # keeps every finished step, and goes on from those that are there
     ):
         self.progress, self.on_step, self.folder = progress, on_step, folder and Path(folder)

@@ -55,7 +55,8 @@ def range_of(
 ) -> str:
     "A range in words."
     if low is not None and high is not None: return f'a number from {low:g} to {high:g}'
-    return f'a finite number of {low:g} or more' if low is not None else f'a finite number of {high:g} or less'
+    if low is not None: return f'a finite number of {low:g} or more'
+    return f'a finite number of {high:g} or less'
 
 # %% ../../nbs/base/settings.ipynb #6551629b
 def changed(

@@ -75,8 +75,7 @@ def ellipse(
 
 
 def _with_ellipse(frame):
-    """A frame [H, W] of zeros and ones, and what lies within two standard deviations of its largest
-    region's centre."""
+    "A frame [H, W] of 0 and 1, and around its largest region what lies within two standard deviations."
     if not frame.any(): return frame
     m = cv2.moments(largest_region(frame > 0).astype(np.uint8), binaryImage=True)
     y, x = np.indices(frame.shape)

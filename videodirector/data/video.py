@@ -78,8 +78,8 @@ def _image_files(folder):
     "The pictures in a folder, `2.png` before `10.png`."
     files = [f for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES and f.name[0] != '.']
     if not files:
-        raise ValueError(f'The folder {str(folder)!r} holds no frames; put numbered png or jpg files into '
-                         'it.')
+        raise ValueError(f'The folder {str(folder)!r} holds no frames; '
+                         'put numbered png or jpg files into it.')
     return sorted(files, key=_with_numbers)
 
 def _with_numbers(file):

@@ -45,12 +45,13 @@ class Edit:
     def __repr__(self):
         frames, _, height, width = self.video.shape
         settings = ', '.join(f'{k}={v}' for k, v in self.settings.items() if v not in ({}, None))
-        return f'Edit({self.source_prompt!r} → {self.prompt!r}, {frames} frames of {height}×{width}, {settings})'
+        size = f'{frames} frames of {height}×{width}'
+        return f'Edit({self.source_prompt!r} → {self.prompt!r}, {size}, {settings})'
 
     def save(self, path: str | Path) -> None:
         "Write all but the recorded attention to one safetensors file, at once or not at all."
-        facts = dict(prompt=self.prompt, source_prompt=self.source_prompt, settings=self.settings, seconds=self.seconds,
-                     method=self.method)
+        facts = dict(prompt=self.prompt, source_prompt=self.source_prompt, settings=self.settings,
+                     seconds=self.seconds, method=self.method)
         write_tensors(path, 'Edit', {'video': self.video, 'latents': self.latents}, facts)
 
     @classmethod

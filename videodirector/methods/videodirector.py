@@ -21,7 +21,7 @@ from ..attention.words import find_words
 from ..base.run import Run, check_finite
 from ..base.settings import changed
 from ..base.store import read_tensors, write_tensors
-from ..data.mask import Mask, as_mask, check_mask
+from ..data.mask import Mask, check_mask
 from .api import Clip, Edit, Needs, check_needs
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.sources import as_model
@@ -46,7 +46,7 @@ class Inversion:
     settings: InvertSettings  # how it was made
     mask: Mask | None = None  # the foreground, hard or soft
     seconds: dict[str, float] = field(default_factory=dict)  # time that each part took
-    psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, where somebody measured them
+    psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, if measured
     guidance: Guidance | None = None  # what STDG added to each step, if it was asked
     model: Tensor | None = None  # a few weights of the UNet that made it, to know it by
 
@@ -82,7 +82,7 @@ class Inversion:
         null, schedule = NullText(tensors['null'], facts.pop('losses')), Schedule(**facts.pop('schedule'))
         if (losses := facts.pop('guidance', None)) is not None:
             facts['guidance'] = Guidance(settings.stdg, tensors['guidance'], losses)
-        mask, model = as_mask(tensors.get('mask')), tensors.get('model')
+        mask, model = Mask(tensors['mask']) if 'mask' in tensors else None, tensors.get('model')
         return cls(tensors['pivots'], null, schedule, settings=settings, mask=mask, model=model, **facts)
 
 # %% ../../nbs/09_director.ipynb #ed901767
@@ -90,7 +90,7 @@ def invert(
     model: VideoModel,  # or the diffusers pipeline that it is made of
     video: Tensor,  # the clip [F,3,H,W] in [-1,1]
     prompt: str,  # what it shows
-    mask: Mask | Tensor | None = None,  # the foreground: a `Mask`, whose soft edges reach the guidance, or bool [F,H,W]
+    mask: Mask | Tensor | None = None,  # foreground: a `Mask` (soft edges reach the guidance) or bool [F,H,W]
     settings: InvertSettings | None = None,  # None: the defaults
     run: Run | None = None,  # progress, cancelling, kept steps
     **changes,  # settings by name, such as steps=30
@@ -114,7 +114,8 @@ def inverted(
     run: Run,
 ) -> Inversion:
     "The work of `invert`, on inputs that fit."
-    schedule, started = model.schedule(settings.steps, settings.guidance_scale, settings.cfg), time.perf_counter()
+    started = time.perf_counter()
+    schedule = model.schedule(settings.steps, settings.guidance_scale, settings.cfg)
     z0, text, stdg = model.encode(video), model.embed(prompt), settings.stdg
     run.bind(clip=z0, prompt=text, settings=asdict(settings), mask='none' if mask is None else mask.values,
              schedule=asdict(schedule), model=sample_of(model))
@@ -122,8 +123,8 @@ def inverted(
     guide = Guide(model, stdg, pivots, schedule, text, mask, run) if stdg else None
     null = optimise_null(model, pivots, text, schedule, settings, guide, run)
     seconds = dict(invert=climbed - started, null_text=time.perf_counter() - climbed)
-    guidance = guide and guide.guidance()
-    return Inversion(pivots, null, schedule, prompt, settings, mask, seconds, guidance=guidance, model=sample_of(model, 64))
+    return Inversion(pivots, null, schedule, prompt, settings, mask, seconds,
+                     guidance=guide and guide.guidance(), model=sample_of(model, 64))
 
 
 def check_inputs(
@@ -189,7 +190,7 @@ def hidden_region(
 def guidance_term(
     model: VideoModel,
     inversion: Inversion,
-    recompute: bool = False,  # ask STDG anew about each latent, instead of repeating what it found in the inversion?
+    recompute: bool = False,  # ask STDG anew about each latent, instead of repeating what it found?
 ) -> Callable:  # (step, latent) → what guidance adds to where the step ends
     """The guidance of an edit: none, the inversion's own, or one measured on the edit's path against the
     same pivots."""
@@ -240,11 +241,13 @@ def edit_latents(
     schedule, device = inversion.schedule, model.unet.device
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
     z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
-    prompts = dict(edit_cond=prompt, source_uncond=inversion.settings.negative_prompt, source_cond=inversion.prompt)
+    prompts = dict(edit_cond=prompt, source_uncond=inversion.settings.negative_prompt,
+                   source_cond=inversion.prompt)
     words = {slot: per_frame(model.embed(text), frames) for slot, text in prompts.items()}
     guidance, blend = guidance_term(model, inversion, settings.recompute_guidance), None
     if settings.blend:
-        blend = LocalBlend.of(model.tokenizer, inversion.prompt, prompt, settings.blend, len(schedule), settings.blend_threshold)
+        blend = LocalBlend.of(model.tokenizer, inversion.prompt, prompt, settings.blend, len(schedule),
+                              settings.blend_threshold)
         controls = [*controls, blend]
     for i, t in run.steps('edit', schedule):
         slots, term = slots_at(controls, i), guidance(i, z)
@@ -252,7 +255,8 @@ def edit_latents(
         latents = {s: z if s.startswith('edit') else pivots[len(schedule) - i][None] for s in slots}
         with attend(model.unet, controls, record) as at:
             at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))
-            eps = model.predict(torch.cat([latents[s] for s in slots]), t, torch.cat([text[s] for s in slots]))
+            batch, texts = (torch.cat([x[s] for s in slots]) for x in (latents, text))
+            eps = model.predict(batch, t, texts)
         z = schedule.step(schedule.guide(eps[1:2], eps[0:1]), z, i) + term
         if blend: z = blend(z, pivots[len(schedule) - 1 - i][None], i)
         check_finite(z, f'The latent at editing step {i} (t = {t})')
@@ -288,8 +292,8 @@ def warn_region(
     "Warn if the inversion's guidance left free what the edit holds."
     made_for = inversion.guidance.stdg.region if inversion.guidance else region
     if made_for != region:
-        warnings.warn(f"the inversion's guidance (STDG) was made for changing the {made_for} and this edit changes the {region}; "
-                      f'invert again with STDG(region={region!r})', stacklevel=4)
+        warnings.warn(f"the inversion's guidance (STDG) was made for changing the {made_for} and this "
+                      f'edit changes the {region}; invert again with STDG(region={region!r})', stacklevel=4)
 
 # %% ../../nbs/09_director.ipynb #039e2495
 def reconstruct(
@@ -306,7 +310,8 @@ class VideoDirector:
     """VideoDirector (CVPR 2025) as a method: multi-frame null text and STDG to prepare, CA, SA-I and SA-II
     to edit."""
     name, title, needs = 'videodirector', 'VideoDirector', Needs()
-    summary = 'inversion with multi-frame null text and guidance by attention, then cross- and self-attention control'
+    summary = ('inversion with multi-frame null text and guidance by attention, '
+               'then cross- and self-attention control')
     invert_settings, edit_settings = InvertSettings, EditSettings
 
     def prepare(self,

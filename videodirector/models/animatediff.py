@@ -98,7 +98,9 @@ class AnimateDiff(StableDiffusion):
     "A text-to-video model: Stable Diffusion's UNet with motion modules, in which frames see each other."
     traits = Traits('video', temporal_attention=True)
 
-    def __repr__(self): return f'AnimateDiff({sum(p.numel() for p in self.unet.parameters()) / 1e6:.1f} M weights in the UNet)'
+    def __repr__(self):
+        weights = sum(p.numel() for p in self.unet.parameters())
+        return f'AnimateDiff({weights / 1e6:.1f} M weights in the UNet)'
 
     @property
     def most_frames(self) -> int: return self.unet.config.motion_max_seq_length

@@ -48,8 +48,8 @@ class VideoModel(Protocol):
 
     def encode(self, video: Tensor) -> Tensor: ...  # [F,3,H,W] in [-1,1] → latents [1,4,F,h,w] float32
     def decode(self, latents: Tensor) -> Tensor: ...  # [1,4,F,h,w] → [F,3,H,W] float32 in [-1,1], on the CPU
-    def embed(self, prompt: str) -> Tensor: ...  # → [1,L,C] float32; the empty prompt is the unconditional one
-    def predict(self, latents: Tensor, t: int, text: Tensor) -> Tensor: ...  # [B,4,F,h,w], text [B,L,C] or [B,F,L,C] → ε
+    def embed(self, prompt: str) -> Tensor: ...  # → [1,L,C] float32; '' is the unconditional one
+    def predict(self, latents: Tensor, t: int, text: Tensor) -> Tensor: ...  # text [B,L,C] or [B,F,L,C] → ε
     def sites(self, kinds, pattern='*') -> list: ...  # attention sites by kind and dotted name
     def schedule(self, steps: int, guidance_scale: float, cfg: str, leading: bool = False) -> Schedule: ...
 
@@ -107,7 +107,8 @@ def unknown_words(
     prompt: str,
 ) -> list[str]:
     "Words of the prompt that the tokenizer has no single token for, in order."
-    def spoken(word): return ''.join(ch for ch in word if ch.isalnum() or category(ch)[0] == 'S')  # emoji are symbols
+    def spoken(word):  # emoji are symbols
+        return ''.join(ch for ch in word if ch.isalnum() or category(ch)[0] == 'S')
     words = map(spoken, prompt.split())
     def pieces(word): return len(model.tokenizer(word).input_ids) - 2
     return [word for word in dict.fromkeys(words) if word and pieces(word) > 1]

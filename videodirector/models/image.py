@@ -20,7 +20,9 @@ class ImageModel(StableDiffusion):
     traits = Traits('image', temporal_attention=False)
     most_frames = 1024  # memory decides
 
-    def __repr__(self): return f'ImageModel({sum(p.numel() for p in self.unet.parameters()) / 1e6:.1f} M weights in the UNet)'
+    def __repr__(self):
+        weights = sum(p.numel() for p in self.unet.parameters())
+        return f'ImageModel({weights / 1e6:.1f} M weights in the UNet)'
 
     def predict(self,
         latents: Tensor,  # [B,4,F,h,w]

@@ -39,7 +39,8 @@ class Judge(ModelMixin, ConfigMixin):
         self.squeeze = nn.Linear(widths[-1] * 16, features)
         self.time = nn.Sequential(*[layer for _ in range(2) for layer in (
             nn.SiLU(), nn.Conv1d(features, features, 3, padding=1), nn.GroupNorm(8, features))])
-        self.heads = nn.ModuleDict({name: nn.Linear(2 * features, len(words)) for name, words in classes.items()})
+        self.heads = nn.ModuleDict({
+            name: nn.Linear(2 * features, len(words)) for name, words in classes.items()})
 
     def forward(
         self,
@@ -48,7 +49,8 @@ class Judge(ModelMixin, ConfigMixin):
         "Logits for every attribute."
         b, f = video.shape[:2]
         axis = torch.linspace(-1, 1, 64, device=video.device, dtype=video.dtype)
-        where = torch.stack(torch.meshgrid(axis, axis, indexing='ij')).expand(b * f, 2, 64, 64)  # pixels know where
+        where = torch.stack(torch.meshgrid(axis, axis, indexing='ij'))  # pixels know where they are
+        where = where.expand(b * f, 2, 64, 64)
         maps = self.frames(torch.cat([video.flatten(0, 1), where], 1))
         still = rearrange(self.squeeze(maps.flatten(1)), '(b f) c -> b c f', f=f)
         moving = still + self.time(still)

@@ -26,16 +26,16 @@ def as_model(
     if isinstance(model, DiffusionPipeline):
         return (AnimateDiff if isinstance(model.unet, UNetMotionModel) else ImageModel)(model)
     if isinstance(model, VideoModel): return model
-    raise TypeError(f'The model is a {type(model).__name__}; give what load_world_model or load_animatediff returned, '
-                    'or a diffusers pipeline.')
+    raise TypeError(f'The model is a {type(model).__name__}; give what load_world_model or load_animatediff '
+                    'returned, or a diffusers pipeline.')
 
 # %% ../../nbs/models/sources.ipynb #0c44dc0c
 def load_animatediff(
-    base: str,  # hub id or folder of an AnimateDiff or Stable Diffusion 1.5 pipeline, or one .safetensors file
+    base: str,  # hub id or folder of an AnimateDiff or Stable Diffusion 1.5 pipeline, or a .safetensors file
     motion_adapter: str | None = None,  # hub id, folder or .safetensors file; None if `base` holds one
     lora: str | None = None,  # hub id, folder or .safetensors file of a LoRA
     lora_scale: float = 1.0,  # 0 switches the LoRA off
-    config: str | None = None,  # for checkpoint files: hub id or folder of a pipeline whose parts are built alike
+    config: str | None = None,  # for checkpoint files: hub id or folder of a pipeline built alike
     device: str | None = None,  # None picks the best at hand
     dtype: torch.dtype | None = None,  # None: float16 on cuda, else float32
 ) -> AnimateDiff:
@@ -47,8 +47,8 @@ def load_animatediff(
         pipe = load_base(base, adapter, config)
     except OSError as error:  # the hub's and diffusers' own messages run over many lines
         parts = ' or '.join(f"'{name}'" for name in (base, motion_adapter) if name)
-        raise ValueError(f"a part of {parts} could not be read ({first_line(error)}); check names and network, "
-                         "or say with config= which folder holds the parts' configurations") from error
+        raise ValueError(f"a part of {parts} could not be read ({first_line(error)}); check names and "
+                         "network, or say with config= which folder holds the parts' settings") from error
     if lora: add_lora(pipe, lora, lora_scale)
     dtype = dtype or (torch.float16 if device.startswith('cuda') else torch.float32)
     return AnimateDiff(move(pipe, device, dtype))
@@ -57,7 +57,7 @@ def load_animatediff(
 def load_base(
     base: str,  # hub id or folder of a pipeline, or one .safetensors checkpoint file
     adapter: MotionAdapter | None = None,  # None only if `base` holds one
-    config: str | None = None,  # for a checkpoint file: hub id or folder of a pipeline whose parts are built alike
+    config: str | None = None,  # for a checkpoint file: hub id or folder of a pipeline built alike
 ) -> AnimateDiffPipeline:
     """An AnimateDiff pipeline in float32 on the CPU; an image model gets the adapter and AnimateDiff's
     scheduler."""
@@ -85,7 +85,7 @@ def animatediff_scheduler(scheduler) -> DDIMScheduler:
 # %% ../../nbs/models/sources.ipynb #c69d57f1
 def load_motion_adapter(
     source: str,  # hub id, folder, or one .safetensors file in diffusers' or AnimateDiff's own key layout
-    config: str | None = None,  # for a file: a pipeline folder with a motion_adapter; None: beside it, or from the hub
+    config: str | None = None,  # for a file: a pipeline folder with one; None: beside it, or from the hub
 ) -> MotionAdapter:
     "A motion adapter, in float32 on the CPU; ValueError if there is none."
     if is_checkpoint(source):
@@ -111,8 +111,8 @@ def base_parts(base: str) -> tuple[str, bool]:
 # %% ../../nbs/models/sources.ipynb #f29ad25a
 LIBRARIES = dict(
     diffusers={'AutoencoderKL', 'MotionAdapter', 'UNet2DConditionModel', 'UNetMotionModel'},
-    transformers={'CLIPFeatureExtractor', 'CLIPImageProcessor', 'CLIPTextModel', 'CLIPTokenizer', 'CLIPTokenizerFast',
-                  'CLIPVisionModelWithProjection'},
+    transformers={'CLIPFeatureExtractor', 'CLIPImageProcessor', 'CLIPTextModel', 'CLIPTokenizer',
+                  'CLIPTokenizerFast', 'CLIPVisionModelWithProjection'},
     stable_diffusion={'StableDiffusionSafetyChecker'})  # what a pipeline may be made of; schedulers besides
 
 
@@ -125,10 +125,11 @@ def check_classes(
     for part, value in index.items():
         if part.startswith('_') or not isinstance(value, (list, tuple)) or value == [None, None]: continue
         library, name = value
-        known = name in LIBRARIES.get(library, ()) or library == 'diffusers' and str(name).endswith('Scheduler')
+        scheduler = library == 'diffusers' and str(name).endswith('Scheduler')
+        known = name in LIBRARIES.get(library, ()) or scheduler
         if not known:
-            raise ValueError(f"the pipeline in '{base}' makes its {part} of {library}.{name}, which is no part of "
-                             'AnimateDiff or Stable Diffusion 1.5; it is not loaded')
+            raise ValueError(f"the pipeline in '{base}' makes its {part} of {library}.{name}, which is "
+                             'no part of AnimateDiff or Stable Diffusion 1.5; it is not loaded')
     if Path(base).is_dir() and (code := next(Path(base).rglob('*.py'), None)):
         raise ValueError(f"the pipeline in '{base}' brings code of its own ({code.name}); it is not loaded")
 

@@ -52,13 +52,15 @@ class LocalBlend(AttentionControl):
         threshold: float = .3,
     ):
         "By words; ValueError if one isn't in its prompt."
-        sides = [] if isinstance(words, str) else [[side] if isinstance(side, str) else side for side in words]
+        sides = () if isinstance(words, str) else words
+        sides = [[side] if isinstance(side, str) else side for side in sides]
         if len(sides) != 2 or not any(sides):
             raise ValueError(f'{words!r} is nothing to blend by; give words of the source and words of the '
                              'target, such as ("bear", "tiger")')
         found = {slot: tuple(t for word in side for t in find_words(tokenizer, prompt, word))
                  for slot, prompt, side in zip(('source_cond', 'edit_cond'), (source, target), sides)}
-        return cls({slot: tokens for slot, tokens in found.items() if tokens}, first_steps(steps, (.2, 1)), threshold)
+        found = {slot: tokens for slot, tokens in found.items() if tokens}
+        return cls(found, first_steps(steps, (.2, 1)), threshold)
 
     @property
     def reads(self): return tuple(self.words)
@@ -76,8 +78,9 @@ class LocalBlend(AttentionControl):
     ) -> Tensor:  # [F, h, w] bool
         "Where the words were looked for so far, and the edit is free; ValueError if nothing was heard."
         if not self.heat:
-            raise ValueError(f"no cross-attention with {'×'.join(map(str, blend_size(h, w)))} positions was heard, so nothing says where the words are; "
-                             "this model cannot be blended")
+            size = '×'.join(map(str, blend_size(h, w)))
+            raise ValueError(f'no cross-attention with {size} positions was heard, so nothing says where the '
+                             'words are; this model cannot be blended')
         heat = torch.stack(list(self.heat.values()), 1)  # F, slot, y, x
         m = F.interpolate(F.max_pool2d(heat, 3, 1, 1), (h, w))
         return (m > self.threshold * m.amax((2, 3), keepdim=True)).any(1)

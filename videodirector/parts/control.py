@@ -155,7 +155,8 @@ class CrossControl(AttentionControl):
     def on(self, step: int) -> bool: return bool(self.schedule[step].any())
 
     def probs(self, p, here: Here):
-        M, a, alpha = (x.to(p) for x in (self.alignment.matrix, self.alignment.share, self.schedule[here.step]))
+        align = self.alignment
+        M, a, alpha = (x.to(p) for x in (align.matrix, align.share, self.schedule[here.step]))
         own = p[here.slot(self.target)]  # [F, head, pixel, L]
         mixed = a * (p[here.slot(self.source)] @ M) + (1 - a) * own
         if self.weights is not None: mixed = mixed * self.weights.to(p)
@@ -206,8 +207,9 @@ class MutualControl(AttentionControl):
         hidden = self.hidden(here, k.device)  # [F, N]
         N = k.shape[-2]
         extra = torch.zeros(len(here.slots), here.frames, 1, 1, 2 * N, dtype=k.dtype, device=k.device)
-        for slot, source in enumerate(source_of):  # a slot without a source of its own looks at itself only, once
-            extra[slot, :, 0, 0, :N] = extra.new_zeros(here.frames, N).masked_fill(hidden | (slot == source), -math.inf)
+        for slot, source in enumerate(source_of):  # one without a source looks at itself only, once
+            unseen = hidden | (slot == source)
+            extra[slot, :, 0, 0, :N] = extra.new_zeros(here.frames, N).masked_fill(unseen, -math.inf)
         if bias is not None:
             raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
         return q, torch.cat([k[source_of], k], -2), torch.cat([v[source_of], v], -2), extra

@@ -83,7 +83,8 @@ def no_graph_after(
 ):
     """Inside, the blocks that the UNet runs after the last one with such a site remember nothing for a way
     back."""
-    blocks = [b for b in (*unet.down_blocks, unet.mid_block, *unet.up_blocks, unet.conv_norm_out) if b is not None]
+    blocks = *unet.down_blocks, unet.mid_block, *unet.up_blocks, unet.conv_norm_out
+    blocks = [block for block in blocks if block is not None]
     wanted = {unet.get_submodule(site.name) for site in sites}
     last = max(i for i, block in enumerate(blocks) if wanted & set(block.modules()))
     hooks = [block.register_forward_pre_hook(_cut, with_kwargs=True) for block in blocks[last + 1:]]
@@ -93,7 +94,9 @@ def no_graph_after(
 
 
 def _cut(module, args, kwargs):
-    def cut(x): return x.detach() if torch.is_tensor(x) else tuple(map(cut, x)) if isinstance(x, (tuple, list)) else x
+    def cut(x):
+        if torch.is_tensor(x): return x.detach()
+        return tuple(map(cut, x)) if isinstance(x, (tuple, list)) else x
     return cut(args), {name: cut(x) for name, x in kwargs.items()}
 
 # %% ../../nbs/07_guidance.ipynb #1a70e5f4
@@ -158,7 +161,8 @@ def decoupled_guidance(
     heard = [site for site, weight in sites.items() if weight]
     if torch.equal(reference, latents):  # as in the first step: there is nothing to pull at
         with torch.no_grad(): eps = model.predict(latents, t, text)
-        return Pull(torch.zeros_like(latents), eps, {name: 0. for name in TERMS if stdg.blocks_of(TERMS[name])})
+        none = {name: 0. for name, kind in TERMS.items() if stdg.blocks_of(kind)}
+        return Pull(torch.zeros_like(latents), eps, none)
     with torch.no_grad(): before, _ = listen(model, reference, t, text, heard, stop=True)
     with torch.enable_grad(), frozen(model.unet):
         z = latents.detach().requires_grad_()
@@ -210,7 +214,8 @@ class Guide:
         mask: Mask,  # the foreground, hard or soft
         run: Run | None = None,  # reads answers that it kept already
     ):
-        self.model, self.stdg, self.pivots, self.schedule, self.text, self.mask = model, stdg, pivots, schedule, text, mask
+        self.model, self.stdg, self.pivots, self.schedule = model, stdg, pivots, schedule
+        self.text, self.mask = text, mask
         self.run, self.pulls = run or Run(), []
 
     def __call__(self,
@@ -233,4 +238,5 @@ class Guide:
 
     def guidance(self) -> Guidance:
         "What was found so far."
-        return Guidance(self.stdg, torch.cat([p.gradient for p in self.pulls]), [p.losses for p in self.pulls])
+        gradients = torch.cat([pull.gradient for pull in self.pulls])
+        return Guidance(self.stdg, gradients, [pull.losses for pull in self.pulls])

@@ -34,7 +34,8 @@ def fit_null(
     t, frames = schedule.timesteps[i], z.shape[2]
     phi = phi.detach().clone().requires_grad_()
     adam = torch.optim.Adam([phi], lr=settings.lr * (1 - i / (2 * len(schedule))))
-    scale = target.numel() if model.unet.dtype == torch.float16 else 1  # keeps half-precision gradients from vanishing
+    is_half = model.unet.dtype == torch.float16
+    scale = target.numel() if is_half else 1  # keeps half-precision gradients from vanishing
     losses = []
     for _ in range(settings.inner_steps):
         eps_u = model.predict(z, t, per_frame(phi, frames))
@@ -63,7 +64,7 @@ class NullText:
 def tune_step(
     model: VideoModel,  # its UNet frozen
     path: tuple,  # latent where step i starts [1,4,F,h,w], pivot where it should end, embedding to start from
-    conditional: tuple | None,  # ε_c there, and what guidance adds to where the step ends, [1,4,F,h,w]; None: no guidance
+    conditional: tuple | None,  # ε_c, and what guidance adds to the step's end [1,4,F,h,w]; None: no guidance
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
@@ -74,7 +75,8 @@ def tune_step(
     if conditional is None:
         with torch.no_grad(): conditional = model.predict(z, t, text), torch.zeros_like(z)
     eps_c, push = conditional
-    with torch.enable_grad(): phi, curve = fit_null(model, phi, z, target - push, eps_c, schedule, i, settings)
+    with torch.enable_grad():
+        phi, curve = fit_null(model, phi, z, target - push, eps_c, schedule, i, settings)
     with torch.no_grad(): eps_u = model.predict(z, t, per_frame(phi, z.shape[2]))
     z = schedule.step(schedule.guide(eps_c, eps_u), z, i) + push
     check_finite(z, f'The latent at null-text step {i} (t = {t})')

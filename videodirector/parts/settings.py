@@ -26,12 +26,13 @@ class STDG:
     zeta_f: float = 0.  # spatial term, foreground: 0 leaves it free to look different
     zeta_b: float = .5  # spatial term, background
     region: str = 'foreground'  # what shall be edited; "background" swaps η_f with η_b and ζ_f with ζ_b
-    blocks: tuple = SD15_BLOCKS  # several (block, weight of its temporal losses, weight of its spatial losses)
+    blocks: tuple = SD15_BLOCKS  # several (block, weight of temporal losses, of spatial losses)
 
     def __post_init__(self):
         if self.region not in REGIONS:
             raise ValueError(f'region is {self.region!r}; choose one of {", ".join(REGIONS)}.')
-        object.__setattr__(self, 'blocks', tuple((str(name), float(t), float(s)) for name, t, s in self.blocks))
+        blocks = tuple((str(name), float(t), float(s)) for name, t, s in self.blocks)
+        object.__setattr__(self, 'blocks', blocks)
         for x in (*(getattr(self, name) for name in TERMS), *(x for block in self.blocks for x in block[1:])):
             if not 0 <= x < float('inf'):
                 raise ValueError(f'A weight of the guidance is {x}; give finite ones of 0 or more.')
@@ -69,10 +70,11 @@ class InvertSettings:
                                   'videodirector ε_c + w(ε_c − ε_u)', choices=CFG_FORMS)
     negative_prompt: str = option('', 'where the null text starts')
     shared: bool = option(False, 'one null text for all frames instead of one each')
-    inner_steps: int = option(10, 'most null-text updates per step; 0 leaves the negative prompt as it is', low=0)
+    inner_steps: int = option(10, 'most null-text updates per step; 0 leaves the negative prompt as it is',
+                              low=0)
     lr: float = option(.02, 'learning rate of the null text at the first step; fades to half', low=0)
-    tolerance: float = option(1e-5, 'a step is tuned until its loss is below tolerance + 2e-5·i; -1: never', low=-1,
-                              expert=True)
+    tolerance: float = option(1e-5, 'a step is tuned until its loss is below tolerance + 2e-5·i; -1: never',
+                              low=-1, expert=True)
     stdg: STDG | None = option(None, 'spatio-temporal decoupled guidance of the inversion; needs a mask')
 
     def __post_init__(self):
@@ -84,23 +86,25 @@ class InvertSettings:
 @dataclass(frozen=True)
 class EditSettings:
     "How an inverted clip is edited."
-    tau_c: float | tuple = option(.7, 'share τ_c of the steps with cross-attention control, 0 to 1', low=0, high=1)
-    tau_s: float | tuple = option(.4, 'share τ_s of the steps with layout control (SA-I), 0 to 1; SA-II takes the others',
+    tau_c: float | tuple = option(.7, 'share τ_c of the steps with cross-attention control, 0 to 1',
                                   low=0, high=1)
-    layout: bool = option(True, "SA-I: the first τ_s of the steps look around with the source's queries and keys")
+    tau_s: float | tuple = option(.4, 'share τ_s of the steps with layout control (SA-I), 0 to 1; SA-II '
+                                      'takes the others', low=0, high=1)
+    layout: bool = option(True, "SA-I: the first τ_s of the steps use the source's queries and keys")
     mutual: bool = option(True, "SA-II: the other steps see the source's keys and values too")
     weights: dict = option({}, 'factor on the attention to a target word; 1 is neutral', low=-1000, high=1000)
     tau_words: dict = option({}, 'a τ_c of its own for a target word', low=0, high=1)
     align: str = option('refine', 'which words of the two prompts belong together: refine takes any prompts, '
                                   'replace wants as many words in both', choices=('refine', 'replace'))
     region: str = option('foreground', 'what the mask marks as free to change', choices=REGIONS)
-    recompute_guidance: bool = option(False, 'ask STDG anew on the way, instead of repeating what it found in the inversion')
-    blend: tuple | None = option(None, 'words of the source and of the target outside of whose attention latents stay '
-                                       "the source's (local blend)", expert=True)
-    blend_threshold: float = option(.3, "share of a frame's strongest attention from which the blend lets it change",
-                                    low=0, high=1, expert=True)
-    leading: bool = option(False, 'edit at timesteps 981 … 1 of 50 though the inversion did not, as the official code does',
-                           expert=True)
+    recompute_guidance: bool = option(False, 'ask STDG anew on the way, instead of repeating what it found '
+                                             'in the inversion')
+    blend: tuple | None = option(None, 'words of the source and of the target outside of whose attention '
+                                       "latents stay the source's (local blend)", expert=True)
+    blend_threshold: float = option(.3, "share of a frame's strongest attention from which the blend lets it "
+                                        'change', low=0, high=1, expert=True)
+    leading: bool = option(False, 'edit at timesteps 981 … 1 of 50 though the inversion did not, as the '
+                                  'official code does', expert=True)
 
     def __post_init__(self):
         for name in ('tau_c', 'tau_s', 'blend'): object.__setattr__(self, name, as_tuple(getattr(self, name)))

@@ -81,7 +81,7 @@ def segment(
 ) -> Mask:  # [F, H, W], hard
     """The mask of the thing in all frames, from SAM 2 (Ravi et al. 2024).
 
-    Several things: `segment(…) | segment(…)`. ValueError for prompts outside the clip and if nothing is
+    Several things: `segment(…) | segment(…)`. ValueError for prompts outside the clip, or if nothing is
     found."""
     if video.ndim != 4 or video.shape[1] != 3:
         raise ValueError(f'The clip has shape {list(video.shape)}; give [frames, 3, height, width].')

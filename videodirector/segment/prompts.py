@@ -16,7 +16,7 @@ from ..data.video import resize
 
 # %% ../../nbs/segment/prompts.ipynb #73aece65
 def clicks_by_frame(
-    points,  # (x, y), or a list of (x, y) and (x, y, label), or {frame: such a list}; label 0: not on the thing
+    points,  # (x, y), a list of (x, y) and (x, y, label), or {frame: such a list}; label 0: not on the thing
     frame: int = 0,  # the frame, if they do not name theirs
 ) -> dict:  # frame → list of (x, y, label)
     "Clicks in one form. ValueError for what is no click."

@@ -49,8 +49,7 @@ def check_config(
     config,  # a description as it was read, before anything in it has a meaning
     origin: str | Path = 'the description',  # the file that it comes from
 ) -> None:
-    """A one-sentence ValueError for a description that asks for anything but parts of SAM 2, numbers and
-    words."""
+    "A one-sentence ValueError for a description that holds anything but parts of SAM 2, numbers and words."
     if not isinstance(config, dict):
         raise ValueError(f'{origin} holds no description of a SAM 2; give a dictionary.')
     left = [config]  # a list, since a description may be deeper than Python's calls may be
@@ -70,7 +69,7 @@ def check_config(
 def _check_entry(key, value, origin):
     "A ValueError for a key that hydra or SAM 2 would act on."
     if not isinstance(key, str) or '${' in key:
-        raise ValueError(f'{origin} has the key {key!r}; keys are names.')
+        raise ValueError(f'{origin} has the key {key!r}; give names for keys.')
     if key == '_target_':
         if isinstance(value, str) and value in PARTS: return
         raise ValueError(f'{origin} asks for {value!r}, which is no part of a SAM 2; '
@@ -103,7 +102,7 @@ def _reason(error):
 
 # %% ../../nbs/segment/sam2.ipynb #437b5be3
 def load_sam2(
-    source: str | Path | None = None,  # None: the tiny one; a folder; or a hub id: 'facebook/sam2.1-hiera-tiny', …
+    source: str | Path | None = None,  # None: the tiny one; a folder; or a hub id: 'facebook/sam2.1-hiera-tiny'
     device: str | torch.device = 'cpu',
 ) -> nn.Module:  # sam2's SAM2Base, float32
     "A SAM 2 that can segment. FileNotFoundError or ValueError (a sentence) if there is none."

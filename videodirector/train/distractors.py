@@ -12,6 +12,7 @@ from typing import NamedTuple
 # %% ../../nbs/train/distractors.ipynb #5137330f
 import torch
 from torch import Tensor
+from ..data.mask import Mask
 from ..world.accessories import ACCESSORY_TABLE
 from ..world.canvas import pixel_places
 from ..world.cast import SUBJECT_TABLE
@@ -32,8 +33,8 @@ class Figure(NamedTuple):
 class Pair(NamedTuple):
     "A clip with one figure that is meant, and perhaps a second one that is not."
     video: Tensor  # [F,3,H,W] in [-1,1]
-    mask: Tensor  # [F,H,W] bool, the visible part of the first figure
-    other: Tensor  # [F,H,W] bool, the visible part of the second
+    mask: Mask  # the visible part of the first figure
+    other: Mask  # the visible part of the second
 
 
 def render_pair(
@@ -58,7 +59,7 @@ def render_pair(
         seen = {earlier: hidden & ~mask for earlier, hidden in seen.items()} | {name: mask}
     nothing = torch.zeros(frames, height, width, dtype=torch.bool, device=device)
     video = image.expand(frames, -1, -1, -1).mul(2).sub(1).clamp(-1, 1)
-    return Pair(video, seen['meant'], seen.get('other', nothing))
+    return Pair(video, Mask(seen['meant']), Mask(seen.get('other', nothing)))
 
 
 def _paint_dressed(image, scene, path, x, y):

@@ -38,7 +38,7 @@ def pack_pair(
 ) -> tuple[Tensor, Tensor]:  # frames [16,3,s,s]; which figure covers a pixel [16,s,s]: 0, 1 or 2
     "A clip as bytes."
     frames = ((pair.video + 1) * 127.5).round().byte()
-    return frames.cpu(), (pair.mask.byte() + 2 * pair.other.byte()).cpu()
+    return frames.cpu(), (pair.mask.hard.byte() + 2 * pair.other.hard.byte()).cpu()
 
 
 def render_pairs(

@@ -23,14 +23,14 @@ def follow_pairs(
     pairs: list,  # of `Pair`s (or renders of a scene) of one length and size
 ) -> tuple[list[Mask], list[Mask]]:  # found, true
     "One click in the middle of each figure in frame 0; all clips are followed side by side."
-    size, (height, width) = model.image_size, pairs[0].mask.shape[1:]
-    clicks = torch.tensor([middle(pair.mask[0]) for pair in pairs])[:, None] + 0.5
+    size, (height, width) = model.image_size, pairs[0].mask.values.shape[1:]
+    clicks = torch.tensor([middle(pair.mask.hard[0]) for pair in pairs])[:, None] + 0.5
     clicks = clicks * torch.tensor([size / width, size / height])
     labels = torch.ones(len(pairs), 1, dtype=torch.int32)
     frames = torch.stack([normalise(resize(pair.video, (size, size))) for pair in pairs], 1)
     logits, _ = follow(model, frames, {0: dict(point_inputs=dict(point_coords=clicks, point_labels=labels))})
     logits = F.interpolate(logits, (height, width), mode='bilinear', align_corners=False)
-    return [Mask(x > 0) for x in logits.unbind(1)], [Mask(pair.mask) for pair in pairs]
+    return [Mask(x > 0) for x in logits.unbind(1)], [pair.mask for pair in pairs]
 
 # %% ../../nbs/train/sam2_measure.ipynb #453da54d
 def pair_scores(

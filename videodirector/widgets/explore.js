@@ -24,9 +24,9 @@ const STYLE = `
 .vd-explore [hidden] { display: none; }`;
 
 const MISSING = {
-  cross: "Not in this recording: record(pipe, kinds=('cross',)) keeps what pixels look at in the prompt",
-  spatial: "Not in this recording: record(pipe, kinds=('spatial',)) keeps what pixels look at in their frame",
-  temporal: "Not in this recording: record(pipe, kinds=('temporal',)) keeps which frames a pixel looks at",
+  cross: "Not in this recording: record(model, kinds=('cross',)) keeps what pixels look at in the prompt",
+  spatial: "Not in this recording: record(model, kinds=('spatial',)) keeps what pixels look at in their frame",
+  temporal: "Not in this recording: record(model, kinds=('temporal',)) keeps which frames a pixel looks at",
 };
 
 const HALF = Float32Array.from({ length: 65536 }, (_, i) => {  // what each half-precision number stands for
