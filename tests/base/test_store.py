@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from videodirector.bench.suite import store
+from videodirector.base import store
 from videodirector.base.store import read_tensors, write_tensors
 
 

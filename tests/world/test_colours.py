@@ -14,7 +14,7 @@ def test_colours_are_told_apart_on_every_background(background):
     body = torch.tensor(list(COLOUR_TABLE.values()))
     for subject, colour in zip(SUBJECTS, COLOURS):
         clip = Scene(subject, background, 'standing', colour=colour, seed=2).render(1, 64, 64)
-        pixels = (clip.video[0].movedim(0, -1)[clip.mask[0]] + 1)/2
+        pixels = (clip.video[0].movedim(0, -1)[clip.mask.hard[0]] + 1)/2
         votes = torch.cdist(pixels, body).amin(1) < .02
         nearest = torch.cdist(pixels[votes], body).argmin(1).bincount(minlength=len(COLOURS))
         assert COLOURS[nearest.argmax()] == colour, (subject, background, colour)

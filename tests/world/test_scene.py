@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from videodirector.data.mask import Mask
 from videodirector.world.accessories import ACCESSORIES
 from videodirector.world.cast import SUBJECTS
 from videodirector.world.colours import COLOURS
@@ -17,14 +18,14 @@ SIZE = dict(frames=4, height=48, width=64)
 
 def widen(mask):
     "The mask and one pixel around it."
-    return torch.nn.functional.max_pool2d(mask[:, None].float(), 3, 1, 1)[:, 0] > 0
+    return torch.nn.functional.max_pool2d(mask.values[:, None], 3, 1, 1)[:, 0] > 0
 
 
 @pytest.mark.parametrize('frames, height, width', [(1, 32, 32), (3, 40, 72), (5, 72, 40), (16, 24, 24)])
 def test_any_size(frames, height, width):
     clip = random_scene(7, accessory='hat').render(frames, height, width)
     assert clip.video.shape == (frames, 3, height, width) and clip.video.dtype == torch.float32
-    assert clip.mask.shape == clip.accessory_mask.shape == (frames, height, width) and clip.mask.dtype == torch.bool
+    assert clip.mask.values.shape == clip.accessory_mask.values.shape == (frames, height, width) and not clip.mask.is_soft
     assert -1 <= clip.video.min() and clip.video.max() <= 1
 
 
@@ -36,7 +37,7 @@ def test_same_seed_same_pixels():
     for seed in range(5):
         assert random_scene(seed) == random_scene(seed)
         one, two = random_scene(seed).render(**SIZE), random_scene(seed).render(**SIZE)
-        assert torch.equal(one.video, two.video) and torch.equal(one.mask, two.mask)
+        assert torch.equal(one.video, two.video) and torch.equal(one.mask.values, two.mask.values)
 
 
 def test_the_seed_changes_pixels_but_not_words():
@@ -49,12 +50,12 @@ def test_there_is_always_a_figure_and_most_of_it_is_inside():
     for seed in range(60):
         scene = random_scene(seed)
         clip = scene.render(4, 48, 48)
-        share = clip.mask.float().mean((1, 2))
+        share, mask = clip.mask.area, clip.mask.hard
         assert share.min() > .02 and share.max() < .6, scene
-        edges = torch.cat([clip.mask[:, :, [0, -1]].flatten(1), clip.mask[:, [0, -1]].flatten(1)], 1).float().mean(1)
+        edges = torch.cat([mask[:, :, [0, -1]].flatten(1), mask[:, [0, -1]].flatten(1)], 1).float().mean(1)
         assert edges.max() < .12, scene
-        assert bool(scene.accessory) == bool(clip.accessory_mask.any(-1).any(-1).all())
-        assert not (clip.accessory_mask & ~clip.mask).any()
+        assert bool(scene.accessory) == bool(clip.accessory_mask.hard.any(-1).any(-1).all())
+        assert not (clip.accessory_mask & ~clip.mask).hard.any()
 
 
 @pytest.mark.parametrize('change', [dict(subject='swan'), dict(colour='pink'), dict(accessory='balloon'), dict(accessory=None)])
@@ -70,7 +71,7 @@ def test_replacing_the_figure_leaves_the_background_alone(change):
 def test_replacing_the_background_leaves_the_figure_alone():
     scene = random_scene(3, background='rocks')
     before, after = scene.render(**SIZE), scene.replace(background='snow').render(**SIZE)
-    assert torch.equal(before.mask, after.mask)
+    assert torch.equal(before.mask.values, after.mask.values)
     inside = ~widen(~before.mask)
     changed = (before.video - after.video).abs().amax(1)[inside]  # only slits narrower than a pixel let it shine through
     assert (changed > .01).float().mean() < .01
@@ -80,7 +81,7 @@ def test_replacing_the_subject_keeps_its_path():
     for motion in set(MOTIONS) - {'spinning', 'swaying'}:  # those turn about the figure's middle, not that of its mask
         centres = []
         for subject in ('panda', 'butterfly'):  # both are symmetric, so the middle of the mask is the middle of the figure
-            mask = Scene(subject, 'meadow', motion, seed=2).render(6, 64, 64).mask.float()
+            mask = Scene(subject, 'meadow', motion, seed=2).render(6, 64, 64).mask.values
             centres.append((mask.sum(1)*torch.arange(64)).sum(1)/mask.sum((1, 2)))
         assert (centres[0] - centres[1]).abs().max() < 2
 
@@ -97,14 +98,14 @@ def test_every_value_looks_different(name, values):
 @pytest.mark.parametrize('background', BACKGROUNDS)
 def test_what_moves_in_the_background(background):
     clip = Scene('bear', background, 'standing', seed=1).render(4, 48, 48)
-    still = ~widen(clip.mask.any(0)[None])[0]
+    still = ~widen(Mask(clip.mask.hard.any(0)[None]))[0]
     change = (clip.video[1:] - clip.video[:-1]).abs().amax((0, 1))[still].max()
     assert (change > .05) == (background in ('water', 'snow', 'clouds', 'rain'))
 
 
 def test_pan_moves_background_and_figure_together():
     still = Scene('bear', 'city', 'standing', seed=1)
-    left = still.replace(pan='left').render(16, 32, 32).mask.float()
+    left = still.replace(pan='left').render(16, 32, 32).mask.values
     columns = (left.sum(1)*torch.arange(32)).sum(1)/left.sum((1, 2))
     assert columns[-1] - columns[0] > 3  # the camera turns left, the world moves right
 

@@ -186,7 +186,7 @@ def run_edit(
     args: argparse.Namespace,  # video, source, target, mask, inversion, size, …
 ) -> dict:  # the report
     "Edit a video file."
-    from videodirector.data.mask import read_mask
+    from videodirector.data.mask import Mask, read_mask
     from videodirector.data.video import clip_info, read_video, sample_frames
     check_folder(args.out, args.overwrite)
     check_inputs_stay(args.out, [args.video, args.mask, args.inversion], {*WRITTEN, *results_in(args.out)})
@@ -207,7 +207,7 @@ def run_edit(
         check_words(model, args.target, 'target', [*work.edit.weights, *work.edit.tau_words])
         if judge: warn_unknown(model, args.source, args.target)
         video, mask = read_video(args.video, frames, size), stored and stored.mask
-        if args.mask: mask = read_mask(args.mask, frames, size, args.video)
+        if args.mask: mask = Mask(read_mask(args.mask, frames, size, args.video).hard)  # codecs soften edges
         if click: mask = click_mask_of(args, video, click, folder)
         case = Case(Clip(video, args.source, mask), args.target, work.edit.region)
         return finish(args, edit_clip(model, case, work, folder, judge), seconds, folder)

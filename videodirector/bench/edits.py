@@ -88,9 +88,9 @@ def read_rows(
 ) -> dict:  # (kind, seed, target caption) → row
     "Rows that an earlier run with the same settings has stored."
     if path is None or not Path(path).exists(): return {}
-    lines = [json.loads(line) for line in Path(path).read_text(encoding='utf-8').splitlines()]
-    same = json.loads(json.dumps(settings))
-    return {(r['kind'], r['seed'], r['target']): r for made_with, r in lines if made_with == same}
+    lines, same = Path(path).read_text(encoding='utf-8').splitlines(), json.loads(json.dumps(settings))
+    stored = [row for made, row in map(json.loads, lines) if made == same]
+    return {(row['kind'], row['seed'], row['target']): row for row in stored}
 
 
 def write_row(

@@ -98,7 +98,7 @@ def evaluate_model(
     settings: GenerateSettings | None = None,  # None: the defaults
     counts: Counts | None = None,  # None: the defaults, which the bars are for
     clips: tuple = (),  # video files that the VAE should carry, read at 16 frames of 128×128
-    weights: str | Path | None = None,  # folder they came from, to be weighed; None: the weights that ship
+    weights: str | Path | None = None,  # folder that both came from; None: the weights that ship
     sheet: Path | None = None,  # PNG of generated clips
     run: Run | None = None,  # progress, cancelling
 ) -> dict:  # anything in it JSON can hold; see `MODEL_BARS` for what is asked of it
@@ -117,8 +117,8 @@ def evaluate_model(
     seeds = dict(model=MODEL_SEED, judge=JUDGE_SEED, training_from=FIRST_TRAINING_SEED)
     facts = dict(prompts=counts.prompts, steps=settings.steps, guidance_scale=settings.guidance_scale,
                  unseen=[counts.vae, counts.judge, counts.attention], t=300, seeds=seeds)
-    seconds = time.perf_counter() - started
-    return report | dict(settings=facts, machine=machine(model.unet.device), seconds=seconds)
+    return report | dict(settings=facts, machine=machine(model.unet.device),
+                         seconds=time.perf_counter() - started)
 
 # %% ../../nbs/bench/model_card.ipynb #43bd3427
 def model_table(

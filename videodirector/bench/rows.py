@@ -43,8 +43,8 @@ def setting_of(
     name: str,  # one of ROWS, or changes to the full method: 'tau_s=0.2' or 'eta=1,zeta=0'
 ) -> Setting:
     "What a name stands for; `ValueError` for one that stands for nothing."
-    if name in ROWS: changes = ROWS[name]
-    else: changes = dict(_change(name, *part.split('=', 1)) for part in name.split(','))
+    parts = [] if name in ROWS else name.split(',')
+    changes = ROWS.get(name, {}) | dict(_change(name, *part.split('=', 1)) for part in parts)
     def own(kind): return {field: value for field, value in changes.items() if OWNERS[field] is kind}
     weights = {weight: value for field, value in own(STDG).items() for weight in WEIGHTS[field]}
     invert = InvertSettings(**own(InvertSettings), stdg=STDG(**weights))

@@ -67,7 +67,7 @@ class Case:
 @dataclass(frozen=True, eq=False)
 class Judges:
     "Networks that look at an edit; each adds the figures that only it can give."
-    judge: Judge | None = None  # masked_judge_distance; judge_right and new, where it is known what is wanted
+    judge: Judge | None = None  # masked_judge_distance; judge_right and new where it is known what is wanted
     text: TextVideoScore | None = None  # a figure of its own name: how well the clip shows the prompt
     lpips: object = None  # from `load_lpips`: masked_lpips
     amt: object = None  # AMT, as an `interpolator`: MS (AMT)
@@ -81,16 +81,15 @@ def score(
     "All numbers that can be had for an edit."
     source, free, judge = case.clip.video, case.free, judges.judge
     check_pair(edited, source, free)
-    found = {'MS (DIS)': motion_smoothness(edited)} if len(edited) > 2 else {}
-    if found and judges.amt is not None: found['MS (AMT)'] = motion_smoothness(edited, judges.amt)
+    found = {'MS (DIS)': motion_smoothness(edited)}
+    if judges.amt is not None: found['MS (AMT)'] = motion_smoothness(edited, judges.amt)
     if judges.text is not None: found[judges.text.name] = judges.text(edited, case.prompt)
     if free is not None: found |= _masked(edited, source, free, judges)
     if judge is not None and case.wanted: found |= _as_wanted(judge.read(edited), case)
     if case.truth is None: return found
     truth = case.truth
-    found |= dict(truth_psnr=psnr(edited, truth.video), truth_ssim=ssim(edited, truth.video))
-    moves = len(edited) > 1
-    return found | (dict(motion_error=motion_error(edited, truth.video, truth.mask)) if moves else {})
+    return found | dict(truth_psnr=psnr(edited, truth.video), truth_ssim=ssim(edited, truth.video),
+                        motion_error=motion_error(edited, truth.video, truth.mask))
 
 
 def _masked(edited, source, free, judges):

@@ -102,7 +102,7 @@ def _reason(error):
 
 # %% ../../nbs/segment/sam2.ipynb #437b5be3
 def load_sam2(
-    source: str | Path | None = None,  # None: the tiny one; a folder; or a hub id: 'facebook/sam2.1-hiera-tiny'
+    source: str | Path | None = None,  # None: the tiny one; a folder; a hub id: 'facebook/sam2.1-hiera-tiny'
     device: str | torch.device = 'cpu',
 ) -> nn.Module:  # sam2's SAM2Base, float32
     "A SAM 2 that can segment. FileNotFoundError or ValueError (a sentence) if there is none."
