@@ -19,6 +19,6 @@ def test_figures_do_not_count():
 
 
 def test_clips_of_one_place_are_far_apart():
-    found = variety(16, size=48)
+    found = variety()
     assert set(found) == set(BACKGROUNDS) and mean(found.values()) <= 12 and max(found.values()) <= 14
     assert torch.tensor(list(found.values())).min() > 8  # nor is it confetti

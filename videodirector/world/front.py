@@ -50,21 +50,21 @@ def front_of(
 ) -> Plane | None:
     "A small thing in front of the figure, or nothing."
     dice = Random(f'{seed} front')
-    there, kind, x = dice.random() < share, dice.choice((0, 1, 2)), dice.uniform(-0.22, 0.22)
+    there, kind, x = dice.random() < share, dice.choice((0, 1, 2)), dice.uniform(-0.17, 0.17)
     if not there: return None
     s.dice, paint = dice, (_tuft, _post, _bush)[kind]
-    card = s.card(0.0, left=x - 0.25, right=x + 0.25)
+    card = s.card(-0.06, left=x - 0.25, right=x + 0.25)
     paint(s, card, x, colours[kind])
     return s.plane(card, 1.15, haze=0)
 
 def _tuft(s, card, x, colour):
     "A few long blades."
-    blades(s, card, 0.56, s.dice.uniform(0.24, 0.34), colour, 0.035, 0.8, 0.2)
-    card.rgba.mul_((card.x - x).abs() < s.dice.uniform(0.05, 0.09))
+    blades(s, card, 0.56, s.dice.uniform(0.3, 0.44), colour, 0.035, 0.8, 0.2)
+    card.rgba.mul_((card.x - x).abs() < s.dice.uniform(0.06, 0.1))
 
 def _post(s, card, x, colour):
     "A post, lit from one side."
-    r, top = s.dice.uniform(0.02, 0.035), s.dice.uniform(0.1, 0.22)
+    r, top = s.dice.uniform(0.022, 0.038), s.dice.uniform(0.0, 0.16)
     u, grain = (card.x - x)/r, noise(card.x, card.y, s.dice, 50, 5)
     body = edge(card, torch.maximum((u.abs() - 1)*r, top + 0.2*r*u**2 - card.y))
     card.lay(colour, body)
@@ -73,7 +73,7 @@ def _post(s, card, x, colour):
 
 def _bush(s, card, x, colour):
     "A low bush, or whatever is as round: a heap of snow, a stone, a puff of cloud."
-    dice, r = s.dice, s.dice.uniform(0.09, 0.15)
-    heaps = [(x + r*a, 0.52 - r*dice.uniform(0.2, 0.5), 0.5*r, r*dice.uniform(0.5, 0.8))
+    dice, r = s.dice, s.dice.uniform(0.1, 0.16)
+    heaps = [(x + r*a, 0.46 - r*dice.uniform(0.2, 0.5), 0.5*r, r*dice.uniform(0.5, 0.8))
              for a in (-0.7, -0.2, 0.3, 0.75)]
     leaves(s, card, heaps, mix(colour, (0.5, 0.5, 0.5), 0.05), 0.2)

@@ -11,7 +11,7 @@ import torch
 # %% ../../nbs/world/landscapes.ipynb #a4f09ccd
 from .buildings import STONE, fence, house, mill, stone_wall
 from .cards import below, dim, fade, jitter, mix, noise, ridge, spots
-from .grounds import boulder, dune, fields, floor, hill, mesa, road, rows, scatter
+from .grounds import boulder, dune, fields, floor, hill, mesa, road, rows, scatter, shadows
 from .planes import Plane
 from .plants import (AUTUMN, BARK, GREENS, bush, cactus, canopy, leaves, mushroom,
                                         near_grass,
@@ -221,7 +221,7 @@ def _ivy(s, top, base, green):
 def _rocky_ground(s, base, stone, green):
     "Gravel, boulders and bushes, as two planes."
     dice, earth = s.dice, jitter(s.dice.choice(_EARTH), s.dice)
-    ground, card = floor(s, dim(earth, 0.85), earth, base, 0.7, 40), s.card(base - 0.5)
+    ground, card = floor(s, dim(earth, 0.85), earth, base - 0.03, 0.7, 40), s.card(base - 0.5)
     for shade in (0.55, 0.8, 1.2):
         ground.lay(dim(mix(earth, stone, 0.5), shade), spots(ground, scatter(s, 26, base + 0.02, 0.02), 7))
     rock = mix(jitter(dice.choice(STONE), dice), stone, 0.4)
@@ -241,7 +241,9 @@ def rocks(s: Stage) -> list[Plane]:
     s.horizon = top + dice.uniform(0.02, 0.1)
     planes = _beyond(s, top, green) if low else []
     s.horizon = base
-    planes.append(s.plane(stone_wall(s, top, base, stone), 0.6, haze=0.2))
+    wall = stone_wall(s, top, base, stone)
+    shadows(s, wall, 2.5)
+    planes.append(s.plane(wall, 0.6, haze=0.2))
     if s.chance(0.5): planes.append(_ivy(s, max(top, -0.55), base, green))
     planes += [*_rocky_ground(s, base, stone, green), *near_tree(s, (green,), often=0.35)]
     return [*planes, near_grass(s, green, 0.07)] if s.chance(0.4) else planes

@@ -44,8 +44,9 @@ class Render(NamedTuple):
 
     @property
     def flow(self) -> Tensor:
-        "[F - 1, 2, H, W]: how many pixels what is seen moves right and down until the next frame. Made when asked for."
-        if self.movement is None: raise ValueError('This clip was not drawn by `Scene.render`, so its flow is not known.')
+        "[F - 1, 2, H, W]: how many pixels what is seen moves right and down until the next frame."
+        if self.movement is None:
+            raise ValueError('This clip was not drawn by `Scene.render`, so its flow is not known.')
         return self.movement()
 
 # %% ../../nbs/world/scene.ipynb #ec7a5049
@@ -112,7 +113,8 @@ class Scene:
         image, mask, worn = paint_standing(image, self, shot, x, y)
         image, free = paint_front(image, shot, x, y)
         flow = partial(_flow, self, frames, height, width, device)
-        return Render(image.mul(2).sub(1).clamp(-1, 1), Mask(mask & free), self.caption, Mask(worn & free), flow)
+        video, mask, worn = image.mul(2).sub(1).clamp(-1, 1), Mask(mask & free), Mask(worn & free)
+        return Render(video, mask, self.caption, worn, flow)
 
 # %% ../../nbs/world/scene.ipynb #33850fd2
 def paint_dressed(
@@ -146,7 +148,8 @@ def shoot(
     "Set up a scene's place, its camera and the way of its figure."
     camera = camera_of(scene.seed, scene.pan, frames)
     path = path_of(scene.motion, scene.seed, frames, max(1.0, width/height))
-    return Shot(set_up(scene.background, scene.seed, camera, (height, width), scene.light, device), camera, path)
+    place = set_up(scene.background, scene.seed, camera, (height, width), scene.light, device)
+    return Shot(place, camera, path)
 
 def paint_standing(
     image: Tensor,  # [f, 3, H, W] in 0…1 to paint on
@@ -185,7 +188,7 @@ def random_scene(
     seed: int,  # below FIRST_TRAINING_SEED: never seen in training
     **fixed,  # attributes that are not left to chance, e.g. subject='bear', pan=None
 ) -> Scene:
-    "A scene drawn evenly from all there is: 65 % name a colour, 40 % wear something, 10 % pan, 20 % name a light."
+    "A scene drawn evenly: 65 % name a colour, 40 % wear something, 10 % pan, 20 % name a light."
     dice = Random(f'{seed} scene')
     words = dict(subject=SUBJECTS, background=BACKGROUNDS, motion=MOTIONS, colour=COLOURS,
                  accessory=ACCESSORIES, pan=('left', 'right'))

@@ -26,10 +26,10 @@ def outside_psnr(
     return -10*torch.log10(error[free].mean()).item()
 
 def variety(
-    count: int = 12,  # scenes of each place, all of which are compared with each other
+    count: int = 24,  # scenes of each place, all of which are compared with each other
     light: str | None = None,  # one of LIGHTS or None
     seed: int = 500,  # the first
-    size: int = 64,  # pixels a side
+    size: int = 32,  # pixels a side
 ) -> dict[str, float]:  # place → dB
     "The mean likeness of two clips of a place; the lower, the more there is to lose."
     found = {}
