@@ -17,7 +17,7 @@ def rounded(
     value,  # anything that JSON can hold, and infinities
     digits: int = 4,
 ):  # the same, lists for tuples
-    """The same report with floats of few digits, `settings` as they were set; numbers that JSON has no name for
+    """The same report with floats of few digits, `settings` as set; numbers that JSON has no name for
     become None."""
     if isinstance(value, dict):
         return {k: v if k == 'settings' else rounded(v, digits) for k, v in value.items()}
