@@ -208,6 +208,7 @@ def differences(saved, fresh) -> list[str]:
     for cell in fresh.cells:
         if cell.cell_type != 'code' or is_skipped(cell.source) or 'volatile' in directives(cell.source): continue
         old, what = before[cell.id], cell.source.strip().splitlines()[:1] or ['']
+        if not old.outputs: continue  # nothing is saved, so nothing can have gone stale
         if not same_text(printed(old), printed(cell)):
             found.append(f'Cell {cell.id} ({what[0][:60]}) has saved\n{printed(old)}\nand prints now\n{printed(cell)}')
         if shows(old) != shows(cell): found.append(f'Cell {cell.id} ({what[0][:60]}) has saved {shows(old)} and shows now {shows(cell)}')

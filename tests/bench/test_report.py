@@ -10,3 +10,7 @@ def test_rounded_leaves_nothing_that_json_cannot_say():
 def test_reports_hold_no_infinities():
     assert rounded({'a': float('inf'), 'b': [1, 2], 'c': {'d': 1.234}, 'e': float('nan')}, 2) == {
         'a': None, 'b': [1, 2], 'c': {'d': 1.23}, 'e': None}
+
+
+def test_settings_are_told_as_they_were_set():
+    assert rounded(dict(settings=dict(tolerance=1e-5), loss=1e-5)) == dict(settings=dict(tolerance=1e-5), loss=0.)

@@ -17,8 +17,10 @@ def rounded(
     value,  # anything that JSON can hold, and infinities
     digits: int = 4,
 ):  # the same, lists for tuples
-    "The same report with floats of few digits; numbers that JSON has no name for become None."
-    if isinstance(value, dict): return {k: rounded(v, digits) for k, v in value.items()}
+    """The same report with floats of few digits, `settings` as set; numbers that JSON has no name for
+    become None."""
+    if isinstance(value, dict):
+        return {k: v if k == 'settings' else rounded(v, digits) for k, v in value.items()}
     if isinstance(value, (list, tuple)): return [rounded(v, digits) for v in value]
     if not isinstance(value, float): return value
     return round(value, digits) if abs(value) != float('inf') and value == value else None

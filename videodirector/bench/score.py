@@ -81,15 +81,16 @@ def score(
     "All numbers that can be had for an edit."
     source, free, judge = case.clip.video, case.free, judges.judge
     check_pair(edited, source, free)
-    found = {'MS (DIS)': motion_smoothness(edited)}
-    if judges.amt is not None: found['MS (AMT)'] = motion_smoothness(edited, judges.amt)
+    found = {'MS (DIS)': motion_smoothness(edited)} if len(edited) > 2 else {}
+    if found and judges.amt is not None: found['MS (AMT)'] = motion_smoothness(edited, judges.amt)
     if judges.text is not None: found[judges.text.name] = judges.text(edited, case.prompt)
     if free is not None: found |= _masked(edited, source, free, judges)
     if judge is not None and case.wanted: found |= _as_wanted(judge.read(edited), case)
     if case.truth is None: return found
     truth = case.truth
-    return found | dict(truth_psnr=psnr(edited, truth.video), truth_ssim=ssim(edited, truth.video),
-                        motion_error=motion_error(edited, truth.video, truth.mask))
+    found |= dict(truth_psnr=psnr(edited, truth.video), truth_ssim=ssim(edited, truth.video))
+    moves = len(edited) > 1
+    return found | (dict(motion_error=motion_error(edited, truth.video, truth.mask)) if moves else {})
 
 
 def _masked(edited, source, free, judges):

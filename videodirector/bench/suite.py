@@ -138,7 +138,7 @@ def do_pair(
     for name, found, video in measure_pair(model, judges, pair, todo):
         row = dict(kind=kind, seed=source.seed, source=source.caption, target=target.caption,
                    setting=as_stored(setting_of(name)))
-        store(folder, name, video, rounded(row | dict(figures=found)))
+        store(folder, name, video, row | dict(figures=rounded(found)))
 
 # %% ../../nbs/bench/suite.ipynb #2ef51c91
 def load_all(

@@ -270,7 +270,7 @@ def fitting(
 ) -> Inversion:  # along the timesteps of this edit
     """The inversion as the edit walks it; `ValueError` if another model made it, or it lacks what the
     settings ask for."""
-    if not isinstance(inversion, Inversion):
+    if not hasattr(inversion, 'pivots'):
         raise TypeError(f'The inversion is a {type(inversion).__name__}; give what invert returned.')
     weights = None if inversion.model is None else sample_of(model, 64)
     if weights is not None and not (weights.shape == inversion.model.shape and
