@@ -58,6 +58,7 @@ def light_of(
     side, high = dice.choice((-1, 1))*dice.uniform(0.3, 1), dice.random()
     name = dice.choices(list(skies), [sky[-1] for sky in skies.values()])[0]
     exposure = dice.choice(_EXPOSURES)*dice.uniform(0.95, 1.05)
+    if word == 'dusk' or name == 'storm': exposure = max(exposure, 0.95 if word else 0.8)
     top, bottom, sun, tint, _ = skies[name]
     top, bottom = (tuple(min(exposure*v, 1.0) for v in jitter(c, dice)) for c in (top, bottom))
     tint = tuple(min(exposure*v, 1.3) for v in tint)
