@@ -91,21 +91,22 @@ def shrink_picture(output) -> None:
     if len(picture) < 50_000 or not picture.startswith(b'\x89PNG'): return
     image, small = Image.open(io.BytesIO(picture)), io.BytesIO()
     if image.mode == 'P': return
-    image.convert('RGB').quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(small, 'png', optimize=True)
+    image.convert('RGB').quantize(256, kmeans=1, dither=Image.Dither.FLOYDSTEINBERG).save(small, 'png', optimize=True)
     data['image/png'] = base64.b64encode(small.getvalue()).decode()
 
 
 def strip(nb) -> None:
-    "Drop what must not be saved: progress bars and warnings (stderr), widget views, widget state, needless bytes."
+    "Drop what must not be saved: progress bars and warnings (stderr), widget views, widget state."
     nb.metadata.pop('widgets', None)
     for cell in nb.cells:
         if cell.cell_type != 'code': continue
         cell.outputs = [o for o in cell.outputs if strip_output(o)]
-        for output in cell.outputs: shrink_picture(output)
 
 
 def save_notebook(nb, path: Path) -> None:
-    "Write `nb` as nbdev_clean would leave it, through a temporary file."
+    "Write `nb` as nbdev_clean would leave it, its large pictures made small, through a temporary file."
+    for cell in nb.cells:
+        for output in cell.get('outputs', ()): shrink_picture(output)
     clean = dict2nb(json.loads(nbformat.writes(nb)))
     clean_nb(clean)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
