@@ -162,6 +162,13 @@ def test_notebook_names_no_machine(path):
     assert not private, f'{private[0]!r} in {path.name}'
 
 
+@each_notebook
+def test_links_lead_somewhere(path):
+    prose = '\n'.join(cell.source for cell in read(path).cells if cell.cell_type == 'markdown')
+    links = re.findall(r'(?:\]\(|src=")(?!https?:|#)([^)"#\s]+)', prose)
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
 def test_every_lesson_is_on_the_map():
     index = (NBS / 'index.ipynb').read_text(encoding='utf-8')
     assert [path.name for path in lessons() if f'({path.name})' not in index] == []
