@@ -12,7 +12,7 @@ import torch
 from diffusers import AnimateDiffPipeline
 from einops import rearrange, repeat
 from torch import Tensor, nn
-from ..attention.sites import find_sites
+from ..attention.sites import KINDS, find_sites
 from ..base.run import check_finite
 from .api import Limits, Traits
 from .folder import default_device, weights_folder
@@ -78,20 +78,17 @@ class StableDiffusion:
         return self.text_encoder(ids.to(self.text_encoder.device))[0].float()
 
     def sites(self,
-        kinds=('cross', 'spatial', 'temporal'),  # one kind or several
+        kinds=KINDS,  # one kind or several
         pattern='*',  # a glob on the dotted name, or several
     ) -> list:  # `Site`s
         "Attention sites by kind and dotted name; raises `ValueError` (listing the sites) if nothing matches."
         return find_sites(self.unet, kinds, pattern)
 
     def schedule(self,
-        steps: int = 20,  # S
-        guidance_scale: float = 4.0,  # w
-        cfg: str = 'standard',  # form of classifier-free guidance
-        leading: bool = False,  # at 981 … 1 of 50 instead of 999 … 0
+        *args, **settings,  # steps, guidance_scale, cfg, leading, as `Schedule.of` takes them
     ) -> Schedule:
         "The noise levels of this model that every loop visits."
-        return Schedule.of(self.scheduler, steps, guidance_scale, cfg, leading)
+        return Schedule.of(self.scheduler, *args, **settings)
 
 # %% ../../nbs/models/animatediff.ipynb #12900484
 class AnimateDiff(StableDiffusion):

@@ -51,7 +51,7 @@ class SceneClip(Clip):
 def case_of(
     clip: Clip,
     prompt: str,  # target prompt
-    region: str = 'foreground',  # what may change
+    region: str = Case.region,  # what may change
 ) -> Case:
     "The edit of a clip as a case, with its truth where there is one."
     scene = clip.target(prompt) if isinstance(clip, SceneClip) else None
