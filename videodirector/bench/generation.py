@@ -56,7 +56,7 @@ def confusion(
 # %% ../../nbs/bench/generation.ipynb #8cf0de3b
 def measure_judge(
     judge: Judge,
-    count: int = 400,  # clips
+    count: int,  # clips
     run: Run | None = None,  # progress, cancelling
 ) -> dict[str, float]:  # attribute → share read right
     "The judge's own accuracy, on true renders that training never saw."
@@ -104,7 +104,7 @@ def generate(
 def measure_generation(
     model: AnimateDiff,
     judge: Judge,
-    prompts: int = 200,
+    prompts: int,
     sheet: Path | None = None,  # where to put a picture of the first 32 clips
     settings: GenerateSettings | None = None,  # None: the defaults
     run: Run | None = None,  # progress, cancelling

@@ -23,6 +23,7 @@ from ..models.api import VideoModel
 from ..models.judge import Judge
 from ..parts.inversion import sample_ddim
 from ..parts.settings import EditSettings, InvertSettings
+from ..world.paths import FRAMES
 from ..world.scene import Render, Scene
 
 # %% ../../nbs/bench/score.ipynb #e252c356
@@ -41,7 +42,7 @@ class Case:
         kind: str,  # one of EDIT_KINDS
         source: Scene,
         target: Scene,
-        frames: int = 16,
+        frames: int = FRAMES,
     ) -> 'Case':
         "A pair of scenes as a case, its truth rendered."
         render, region = source.render(frames), 'background' if kind == 'background' else 'foreground'
