@@ -46,15 +46,20 @@ def tiny_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=16)
 
 
+def tiny_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    "A random text encoder, 16 tokens of width 16."
+    return CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id)).eval()
+
+
 def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
     "A random AnimateDiff pipeline in diffusers' own classes: latents 8× smaller, two attention levels, 16 tokens of width 16."
     torch.manual_seed(seed)
     widths = (8, 16, 16)
     tokenizer = tiny_tokenizer()
-    text = CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id))
+    text = tiny_text_encoder(tokenizer)
     unet = UNet2DConditionModel(
         sample_size=8, block_out_channels=widths, layers_per_block=1, norm_num_groups=4, attention_head_dim=2,
         cross_attention_dim=16, down_block_types=('CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'),
@@ -65,7 +70,7 @@ def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
                         down_block_types=('DownEncoderBlock2D',) * 4, up_block_types=('UpDecoderBlock2D',) * 4)
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='linear', clip_sample=False,
                               set_alpha_to_one=True, timestep_spacing='linspace')
-    pipe = AnimateDiffPipeline(vae=vae.eval(), text_encoder=text.eval(), tokenizer=tokenizer, unet=unet.eval(),
+    pipe = AnimateDiffPipeline(vae=vae.eval(), text_encoder=text, tokenizer=tokenizer, unet=unet.eval(),
                                motion_adapter=adapter, scheduler=scheduler)
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -2,11 +2,14 @@
 import ast
 import subprocess
 import sys
+from dataclasses import fields
 from graphlib import CycleError, TopologicalSorter
 
 import nbformat
 import pytest
 from lessons import ROOT, directives, name_of, notebooks
+
+from videodirector.parts.settings import EditSettings, InvertSettings
 
 FLOORS = (('base',), ('data',), ('world',), ('attention',), ('sampling',), ('models',), ('metrics',), ('segment',), ('parts',),
           ('methods',), ('show', 'bench'), ('app',), ('train',))  # packages; each may import those on its floor and below
@@ -63,6 +66,22 @@ def too_large(house: dict[tuple, str]) -> list[str]:
     return found
 
 
+def written_again(house: dict[tuple, str]) -> list[str]:
+    "Numbers and words that are a setting's default, and stand outside its module as the default of a parameter or field of its name."
+    defaults = {(f.name, f.default) for kind in (InvertSettings, EditSettings) for f in fields(kind)
+                if isinstance(f.default, (int, float, str)) and not isinstance(f.default, bool) and f.default != ''}
+    found = []
+    for place, text in house.items():
+        for node in ast.walk(ast.parse(text)) if place != ('parts', 'settings') else ():
+            pairs = [(node.target, node.value)] if isinstance(node, ast.AnnAssign) else []
+            if isinstance(node, ast.arguments):
+                pairs = [*zip([*node.posonlyargs, *node.args][::-1], node.defaults[::-1]), *zip(node.kwonlyargs, node.kw_defaults)]
+            for name, value in ((getattr(x, 'arg', getattr(x, 'id', None)), value) for x, value in pairs):
+                if isinstance(value, ast.Call) and value.args: value = value.args[0]  # as in `option(20, …)`
+                if isinstance(value, ast.Constant) and (name, value.value) in defaults: found.append(f'{".".join(place)}: {name}={value.value!r}')
+    return found
+
+
 def too_wide(nb) -> list[str]:
     "Lines of exported cells that are too long to be read at a glance."
     return [f'{cell.id}: {line.strip()[:60]}… has {len(line)} characters' for cell in nb.cells if directives(cell.source).keys() & {'export', 'exports'}
@@ -81,6 +100,7 @@ def test_packages_lend_no_names():
 def test_imports_go_down(): assert upward(modules()) == []
 def test_no_package_goes_in_circles(): assert circle(modules()) == []
 def test_rooms_are_small(): assert too_large(modules()) == []
+def test_a_default_stands_once(): assert written_again(modules()) == []
 
 
 @pytest.mark.parametrize('path', notebooks(), ids=name_of)
@@ -96,6 +116,8 @@ def test_these_rules_bite():
     large = 'class A:\n    def f(self, a, b, c, d, *e, g, h, **i):' + '\n        1' * 40 + '\n    def g(a, /, b, c, d, e, f, *, g, h, i): 1\n'
     assert too_large({('x', 'y'): large}) == ['x.y.f has 41 lines', 'x.y.g takes 9 parameters']
     assert too_large({('x', 'y'): 'pass\n' * 351}) == ['x.y has 351 lines']
+    again = "def f(tau_c, /, steps=20, *, align='refine', mutual=True, lr=None): 1\nclass A:\n    steps: int = option(20, low=2)\n    lr: float = .3"
+    assert written_again({('x', 'y'): again, ('parts', 'settings'): again}) == ['x.y: steps=20', "x.y: align='refine'", 'x.y: steps=20']
     cells = [nbformat.v4.new_code_cell(mark + 'x' * 111) for mark in ('#| export\n', '#| exports\n', '', '#| hide\n')]
     assert len(too_wide(nbformat.v4.new_notebook(cells=cells))) == 2
 

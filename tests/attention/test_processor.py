@@ -1,7 +1,8 @@
 "The processor equals diffusers' own, changes what it is told to, and leaves nothing behind."
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from unet_calls import F, L, image_unet, inputs, run
+
 from videodirector.attention.grouped import (
     clip_group,
     first_frame_keys,
@@ -13,28 +14,10 @@ from videodirector.attention.processor import AttentionControl, attend, fast_att
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import KINDS, find_sites
 
-F, L, C = 3, 16, 16
 SIZES = [(8, 8), (6, 10), (5, 7)]
 
 
-def inputs(h, w, slots=2, dtype=torch.float32, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    def draw(*shape): return torch.randn(*shape, generator=rng).to(dtype)
-    return draw(slots, 4, F, h, w), draw(slots * F, L, C)
-
-
-def run(unet, z, text): return unet(z, 7, text).sample
-
-
 def neutral(kinds): return type('Neutral', (AttentionControl,), dict(kinds=kinds))()
-
-
-def image_unet():
-    torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=2,
-        cross_attention_dim=C, down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'),
-        up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D')).eval()
 
 
 def odd_unet(unet):

@@ -3,13 +3,12 @@ import re
 
 import pytest
 import torch
-from conftest import tiny_tokenizer
+from conftest import tiny_text_encoder, tiny_tokenizer
 from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, PNDMScheduler,
                        StableDiffusionPipeline, UNet2DConditionModel)
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from videodirector.models.animatediff import AnimateDiff, load_world_model
 from videodirector.models.api import VideoModel, Wrapped, unknown_words
@@ -37,17 +36,14 @@ def make_image_pipe() -> StableDiffusionPipeline:
     "A random Stable Diffusion pipeline with its own PNDM scheduler."
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
-    text = CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id))
+    text = tiny_text_encoder(tokenizer)
     unet = UNet2DConditionModel(
         sample_size=8, block_out_channels=WIDTHS, layers_per_block=1, attention_head_dim=4, cross_attention_dim=16,
         down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'))
     vae = AutoencoderKL(block_out_channels=WIDTHS, layers_per_block=1, down_block_types=('DownEncoderBlock2D',) * 2,
                         up_block_types=('UpDecoderBlock2D',) * 2)
     scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='scaled_linear', skip_prk_steps=True)
-    return StableDiffusionPipeline(vae=vae.eval(), text_encoder=text.eval(), tokenizer=tokenizer, unet=unet.eval(),
+    return StableDiffusionPipeline(vae=vae.eval(), text_encoder=text, tokenizer=tokenizer, unet=unet.eval(),
                                    scheduler=scheduler, safety_checker=None, feature_extractor=None,
                                    requires_safety_checker=False)
 

@@ -1,6 +1,7 @@
 "The folder that training fills."
 import json
 
+import pytest
 import torch
 from diffusers import AutoencoderKL
 
@@ -22,6 +23,20 @@ def test_parts_are_stored_in_half_precision_without_pickles(tmp_path):
     assert {file.suffix for file in (tmp_path / 'vae').iterdir()} == {'.json', '.safetensors'}
     stored = AutoencoderKL.from_pretrained(tmp_path / 'vae', use_safetensors=True)
     assert vae.dtype == torch.float32 and all(map(torch.equal, vae.state_dict().values(), stored.float().state_dict().values()))
+
+
+def test_a_part_is_stored_whole_or_not_at_all(tmp_path):
+    vae = build_vae()
+    save_part(vae, tmp_path / 'vae')
+    def held(): return {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob('*') if file.is_file()}
+    before = held()
+
+    def torn(folder):
+        (folder / 'config.json').write_text('{')
+        raise KeyboardInterrupt
+    vae.save_pretrained = torn
+    with pytest.raises(KeyboardInterrupt): save_part(vae, tmp_path / 'vae')
+    assert held() == before
 
 
 def index_of(folder):

@@ -180,8 +180,8 @@ class Overhearing:
     def __init__(self,
         pipe,  # a pipeline with a UNet
         at,  # what `attend` yielded
-        timesteps=None,  # the run's, noisiest first; None: the scheduler's
-        frames: int = 1,  # of each video, where the UNet is given them as images
+        timesteps,  # the run's, noisiest first; None: the scheduler's
+        frames: int,  # of each video, where the UNet is given them as images
     ):
         self.pipe, self.at, self.timesteps, self.frames = pipe, at, timesteps, frames
         self.heard = {}  # token ids → what became of them
@@ -222,8 +222,7 @@ class Overhearing:
 @contextmanager
 def record(
     pipe,  # a pipeline or model with a UNet
-    kinds=('cross',),  # kinds of sites
-    sites='*',  # glob(s) on dotted names
+    *where,  # kinds of sites and globs on their names, as `Recording` takes them
     timesteps=None,  # the run's, noisiest first, where `pipe.scheduler` doesn't know them (as in `invert`)
     frames: int = 1,  # of each video, where an image UNet is given the frames as its batch
     **settings,  # see `Recording`
@@ -232,7 +231,7 @@ def record(
 
     Slots are `uncond` and `cond` if nobody names them; steps count from the noisiest (an unknown timestep is
     its own step). Words are known from what the text encoder was given within the context."""
-    with attend(pipe.unet, record=Recording(kinds, sites, **settings)) as at:
+    with attend(pipe.unet, record=Recording(*where, **settings)) as at:
         listener = Overhearing(pipe, at, timesteps, frames)
         hooks = [pipe.unet.register_forward_pre_hook(listener.begin, with_kwargs=True)]
         if getattr(pipe, 'text_encoder', None) is not None:

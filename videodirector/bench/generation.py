@@ -24,6 +24,7 @@ from ..base.store import atomic_path
 from ..data.video import to_bytes
 from ..models.animatediff import AnimateDiff
 from ..models.judge import Judge
+from ..sampling.forms import GUIDANCE_SCALE
 from ..world.scene import Scene, random_scene
 
 # %% ../../nbs/bench/generation.ipynb #c362d980
@@ -55,7 +56,7 @@ def confusion(
 # %% ../../nbs/bench/generation.ipynb #8cf0de3b
 def measure_judge(
     judge: Judge,
-    count: int = 400,  # clips
+    count: int,  # clips
     run: Run | None = None,  # progress, cancelling
 ) -> dict[str, float]:  # attribute → share read right
     "The judge's own accuracy, on true renders that training never saw."
@@ -69,7 +70,8 @@ def measure_judge(
 class GenerateSettings:
     "How clips are made from captions."
     steps: int = option(25, 'denoising steps', low=1)
-    guidance_scale: float = option(4.0, 'strength of classifier-free guidance', low=-1000, high=1000)
+    guidance_scale: float = option(GUIDANCE_SCALE, 'strength of classifier-free guidance', low=-1000,
+                                   high=1000)
     batch: int = option(8, 'clips generated at once', low=1)
     seed: int = option(MODEL_SEED, 'clip i starts from noise of seed + i, whatever the batch', expert=True)
     frames: int = option(16, 'frames of a clip', low=1, expert=True)
@@ -102,7 +104,7 @@ def generate(
 def measure_generation(
     model: AnimateDiff,
     judge: Judge,
-    prompts: int = 200,
+    prompts: int,
     sheet: Path | None = None,  # where to put a picture of the first 32 clips
     settings: GenerateSettings | None = None,  # None: the defaults
     run: Run | None = None,  # progress, cancelling

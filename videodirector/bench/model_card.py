@@ -21,7 +21,7 @@ from ..base.run import Run
 from ..base.settings import check_options, option
 from .generation import (
     ATTRIBUTES, JUDGE_SEED, MODEL_SEED, GenerateSettings, measure_generation, measure_judge)
-from .readability import measure_attention
+from .readability import T, measure_attention
 from .report import machine
 from .weights import weights_bytes
 from ..data.video import read_video
@@ -111,12 +111,12 @@ def evaluate_model(
               for i, _ in run.steps('vae', range(counts.vae))]
     report = dict(
         vae=dict(world=mean(worlds), clips=footage), judge=measure_judge(judge, counts.judge, run),
-        attention=measure_attention(model, counts.attention, run=run),
+        attention=measure_attention(model, counts.attention, run),
         generated=measure_generation(model, judge, counts.prompts, sheet, settings, run),
         unet_seconds=seconds, weights_bytes=weights_bytes(weights))
     seeds = dict(model=MODEL_SEED, judge=JUDGE_SEED, training_from=FIRST_TRAINING_SEED)
     facts = dict(prompts=counts.prompts, steps=settings.steps, guidance_scale=settings.guidance_scale,
-                 unseen=[counts.vae, counts.judge, counts.attention], t=300, seeds=seeds)
+                 unseen=[counts.vae, counts.judge, counts.attention], t=T, seeds=seeds)
     return report | dict(settings=facts, machine=machine(model.unet.device),
                          seconds=time.perf_counter() - started)
 

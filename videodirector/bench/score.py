@@ -22,7 +22,8 @@ from ..metrics.text import TextVideoScore
 from ..models.api import VideoModel
 from ..models.judge import Judge
 from ..parts.inversion import sample_ddim
-from ..parts.settings import InvertSettings
+from ..parts.settings import EditSettings, InvertSettings
+from ..world.paths import FRAMES
 from ..world.scene import Render, Scene
 
 # %% ../../nbs/bench/score.ipynb #e252c356
@@ -31,7 +32,7 @@ class Case:
     "What an edit starts from, and what is known of how it should end."
     clip: Clip  # the source; its mask, if there is one, says where the foreground is
     prompt: str  # what the edit should show
-    region: str = 'foreground'  # what may change: the 'foreground' or the 'background'
+    region: str = EditSettings.region  # what may change: the 'foreground' or the 'background'
     kind: str = ''  # the attribute that is to change, one of EDIT_KINDS, where that is known
     truth: Render | None = None  # what a perfect edit looks like
     wanted: dict[str, str] | None = None  # what the judge should read in it: attribute → word
@@ -41,7 +42,7 @@ class Case:
         kind: str,  # one of EDIT_KINDS
         source: Scene,
         target: Scene,
-        frames: int = 16,
+        frames: int = FRAMES,
     ) -> 'Case':
         "A pair of scenes as a case, its truth rendered."
         render, region = source.render(frames), 'background' if kind == 'background' else 'foreground'

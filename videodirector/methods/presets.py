@@ -9,6 +9,7 @@ __all__ = ['PRESETS', 'Preset', 'find_preset']
 from dataclasses import dataclass
 
 # %% ../../nbs/methods/presets.ipynb #02b97865
+from ..base.settings import by_name
 from ..parts.settings import STDG, EditSettings, InvertSettings
 
 # %% ../../nbs/methods/presets.ipynb #c4585a7e
@@ -33,5 +34,4 @@ def find_preset(
     name: str,  # such as "paper"
 ) -> Preset:
     "The preset of this name; `ValueError` listing the names if there is none."
-    if name in PRESETS: return PRESETS[name]
-    raise ValueError(f'There is no preset {name!r}; choose one of {", ".join(PRESETS)}.')
+    return by_name(PRESETS, name, 'preset')

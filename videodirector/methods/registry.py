@@ -6,6 +6,7 @@
 __all__ = ['METHODS', 'find_method', 'methods_table']
 
 # %% ../../nbs/methods/registry.ipynb #5c10fb56
+from ..base.settings import by_name
 from .api import Method
 from .videodirector import VideoDirector
 
@@ -17,8 +18,7 @@ def find_method(
     name: str,  # such as "videodirector"
 ) -> Method:
     "The method of this name; `ValueError` listing the names if there is none."
-    if name in METHODS: return METHODS[name]
-    raise ValueError(f'There is no method {name!r}; choose one of {", ".join(METHODS)}.')
+    return by_name(METHODS, name, 'method')
 
 
 def methods_table() -> list[dict[str, str]]:  # a row for each method

@@ -12,7 +12,7 @@ import torch
 from diffusers import AnimateDiffPipeline
 from einops import rearrange, repeat
 from torch import Tensor, nn
-from ..attention.sites import find_sites
+from ..attention.sites import KINDS, find_sites
 from ..base.run import check_finite
 from .api import Limits, Traits
 from .folder import default_device, weights_folder
@@ -26,6 +26,10 @@ class StableDiffusion:
     ):
         self.pipe, self.vae, self.unet, self.scheduler = pipe, pipe.vae, pipe.unet, pipe.scheduler
         self.text_encoder, self.tokenizer, self.lock = pipe.text_encoder, pipe.tokenizer, RLock()
+
+    def __repr__(self):
+        weights = sum(p.numel() for p in self.unet.parameters())
+        return f'{type(self).__name__}({weights / 1e6:.1f} M weights in the UNet)'
 
     @property
     def device(self) -> torch.device: return self.unet.device
@@ -77,30 +81,31 @@ class StableDiffusion:
         ids = self.tokenizer(prompt, padding='max_length', max_length=limit, return_tensors='pt').input_ids
         return self.text_encoder(ids.to(self.text_encoder.device))[0].float()
 
+    def by_frame(self,
+        text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
+        frames: int,  # F
+    ) -> Tensor:  # [B·F,L,C], where and as the UNet computes
+        "The text of every frame, as the UNet takes it."
+        if text.ndim == 3: text = repeat(text, 'b l c -> b f l c', f=frames)
+        return rearrange(text, 'b f l c -> (b f) l c').to(self.device, self.dtype)
+
     def sites(self,
-        kinds=('cross', 'spatial', 'temporal'),  # one kind or several
+        kinds=KINDS,  # one kind or several
         pattern='*',  # a glob on the dotted name, or several
     ) -> list:  # `Site`s
         "Attention sites by kind and dotted name; raises `ValueError` (listing the sites) if nothing matches."
         return find_sites(self.unet, kinds, pattern)
 
     def schedule(self,
-        steps: int = 20,  # S
-        guidance_scale: float = 4.0,  # w
-        cfg: str = 'standard',  # form of classifier-free guidance
-        leading: bool = False,  # at 981 … 1 of 50 instead of 999 … 0
+        *args, **settings,  # steps, guidance_scale, cfg, leading, as `Schedule.of` takes them
     ) -> Schedule:
         "The noise levels of this model that every loop visits."
-        return Schedule.of(self.scheduler, steps, guidance_scale, cfg, leading)
+        return Schedule.of(self.scheduler, *args, **settings)
 
 # %% ../../nbs/models/animatediff.ipynb #12900484
 class AnimateDiff(StableDiffusion):
     "A text-to-video model: Stable Diffusion's UNet with motion modules, in which frames see each other."
     traits = Traits('video', temporal_attention=True)
-
-    def __repr__(self):
-        weights = sum(p.numel() for p in self.unet.parameters())
-        return f'AnimateDiff({weights / 1e6:.1f} M weights in the UNet)'
 
     @property
     def most_frames(self) -> int: return self.unet.config.motion_max_seq_length
@@ -111,10 +116,8 @@ class AnimateDiff(StableDiffusion):
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
     ) -> Tensor:  # [B,4,F,h,w] float32
         "The UNet's noise prediction. Gradients flow to `latents` and `text`."
-        unet = self.unet
-        if text.ndim == 3: text = repeat(text, 'b l c -> b f l c', f=latents.shape[2])
-        text = rearrange(text, 'b f l c -> (b f) l c').to(unet.device, unet.dtype)
-        return unet(latents.to(unet.device, unet.dtype), t, encoder_hidden_states=text).sample.float()
+        text = self.by_frame(text, latents.shape[2])
+        return self.unet(latents.to(self.device, self.dtype), t, encoder_hidden_states=text).sample.float()
 
 # %% ../../nbs/models/animatediff.ipynb #2d7fbf6a
 def move(

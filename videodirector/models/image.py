@@ -8,7 +8,7 @@ __all__ = ['ImageModel', 'load_world_image_model']
 # %% ../../nbs/models/image.ipynb #a94d101b
 import torch
 from diffusers import AnimateDiffPipeline, UNet2DConditionModel
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor
 from .animatediff import StableDiffusion, move
 from .api import Traits
@@ -20,21 +20,15 @@ class ImageModel(StableDiffusion):
     traits = Traits('image', temporal_attention=False)
     most_frames = 1024  # memory decides
 
-    def __repr__(self):
-        weights = sum(p.numel() for p in self.unet.parameters())
-        return f'ImageModel({weights / 1e6:.1f} M weights in the UNet)'
-
     def predict(self,
         latents: Tensor,  # [B,4,F,h,w]
         t: int,  # timestep, 0 … 999
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
     ) -> Tensor:  # [B,4,F,h,w] float32
         "The UNet's noise prediction, frame by frame. Gradients flow to `latents` and `text`."
-        unet, frames = self.unet, latents.shape[2]
-        if text.ndim == 3: text = repeat(text, 'b l c -> b f l c', f=frames)
-        text = rearrange(text, 'b f l c -> (b f) l c').to(unet.device, unet.dtype)
-        pictures = rearrange(latents, 'b c f h w -> (b f) c h w').to(unet.device, unet.dtype)
-        eps = unet(pictures, t, encoder_hidden_states=text).sample.float()
+        frames = latents.shape[2]
+        pictures = rearrange(latents, 'b c f h w -> (b f) c h w').to(self.device, self.dtype)
+        eps = self.unet(pictures, t, encoder_hidden_states=self.by_frame(text, frames)).sample.float()
         return rearrange(eps, '(b f) c h w -> b c f h w', f=frames)
 
 # %% ../../nbs/models/image.ipynb #a874ee18

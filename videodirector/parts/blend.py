@@ -15,6 +15,7 @@ from torch import Tensor
 from ..attention.processor import AttentionControl, Here
 from ..attention.words import find_words
 from .control import first_steps
+from .settings import EditSettings
 
 # %% ../../nbs/parts/blend.ipynb #6d999437
 def blend_size(
@@ -35,7 +36,7 @@ class LocalBlend(AttentionControl):
     def __init__(self,
         words: dict,  # {slot: token positions}
         steps: range,  # indices of the steps after which latents are blended
-        threshold: float = .3,  # a cell is free above this share of its frame's strongest attention
+        threshold: float = EditSettings.blend_threshold,  # a cell above this share of the strongest is free
     ):
         if not 0 <= threshold <= 1:
             raise ValueError(f"the blend's threshold is {threshold}; choose from 0 (all is free) to 1 "
@@ -49,7 +50,7 @@ class LocalBlend(AttentionControl):
         target: str,  # target prompt
         words: tuple,  # (words of the source, words of the target): each a word, a phrase or a list of them
         steps: int,  # S; blended after the first fifth
-        threshold: float = .3,
+        threshold: float = EditSettings.blend_threshold,
     ):
         "By words; ValueError if one isn't in its prompt."
         sides = () if isinstance(words, str) else words

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 # %% ../../nbs/parts/settings.ipynb #a4c28072
 from ..base.settings import check_options, option
-from ..sampling.forms import CFG_FORMS
+from ..sampling.forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS
 
 # %% ../../nbs/parts/settings.ipynb #098c3957
 REGIONS = ('foreground', 'background')
@@ -64,10 +64,11 @@ class STDG:
 @dataclass(frozen=True)
 class InvertSettings:
     "How a clip is made editable."
-    steps: int = option(20, 'number of denoising steps S', low=2)
-    guidance_scale: float = option(4.0, 'strength w of classifier-free guidance', low=-1000, high=1000)
-    cfg: str = option('standard', 'form of classifier-free guidance: standard ε_u + w(ε_c − ε_u), '
-                                  'videodirector ε_c + w(ε_c − ε_u)', choices=CFG_FORMS)
+    steps: int = option(STEPS, 'number of denoising steps S', low=2)
+    guidance_scale: float = option(GUIDANCE_SCALE, 'strength w of classifier-free guidance', low=-1000,
+                                   high=1000)
+    cfg: str = option(CFG, 'form of classifier-free guidance: standard ε_u + w(ε_c − ε_u), '
+                           'videodirector ε_c + w(ε_c − ε_u)', choices=CFG_FORMS)
     negative_prompt: str = option('', 'where the null text starts')
     shared: bool = option(False, 'one null text for all frames instead of one each')
     inner_steps: int = option(10, 'most null-text updates per step; 0 leaves the negative prompt as it is',
@@ -96,7 +97,7 @@ class EditSettings:
     tau_words: dict = option({}, 'a τ_c of its own for a target word', low=0, high=1)
     align: str = option('refine', 'which words of the two prompts belong together: refine takes any prompts, '
                                   'replace wants as many words in both', choices=('refine', 'replace'))
-    region: str = option('foreground', 'what the mask marks as free to change', choices=REGIONS)
+    region: str = option(STDG.region, 'what the mask marks as free to change', choices=REGIONS)
     recompute_guidance: bool = option(False, 'ask STDG anew on the way, instead of repeating what it found '
                                              'in the inversion')
     blend: tuple | None = option(None, 'words of the source and of the target outside of whose attention '

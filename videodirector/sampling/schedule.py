@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 # %% ../../nbs/sampling/schedule.ipynb #d27eb11d
 import torch
-from .forms import CFG_FORMS, guide
+from .forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS, guide
 
 # %% ../../nbs/sampling/schedule.ipynb #4a6f2eba
 def ddim(
@@ -33,8 +33,8 @@ class Schedule:
     timesteps: tuple[int, ...]  # S training timesteps, descending
     alphas: tuple[float, ...]  # ᾱ at each of them
     next_alphas: tuple[float, ...]  # ᾱ where each step ends: the next entry's, 1 for the last
-    guidance_scale: float = 4.0  # w
-    cfg: str = 'standard'  # "standard": ε_u + w(ε_c − ε_u); "videodirector": ε_c + w(ε_c − ε_u)
+    guidance_scale: float  # w
+    cfg: str  # "standard": ε_u + w(ε_c − ε_u); "videodirector": ε_c + w(ε_c − ε_u)
 
     def __post_init__(self):
         if self.cfg not in CFG_FORMS:
@@ -46,9 +46,9 @@ class Schedule:
     def of(
         cls,
         scheduler,  # a diffusers scheduler, which holds ᾱ of all training timesteps
-        steps: int = 20,  # S, how many levels to visit
-        guidance_scale: float = 4.0,  # w
-        cfg: str = 'standard',  # one of `CFG_FORMS`
+        steps: int = STEPS,  # S, how many levels to visit
+        guidance_scale: float = GUIDANCE_SCALE,  # w
+        cfg: str = CFG,  # one of `CFG_FORMS`
         leading: bool = False,  # 981, 961 … 1 of 50 instead of 999, 979 … 0: where the official code edits
     ) -> 'Schedule':
         """S timesteps evenly spaced from the noisiest to 0. Raises `ValueError` for steps < 2 or a model

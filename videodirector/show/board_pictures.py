@@ -29,8 +29,8 @@ def moving(
     def small(video):
         share = min(1, side / max(video.shape[-2:]))
         return video if share == 1 else resize(video, [max(1, round(n * share)) for n in video.shape[-2:]])
-    if not isinstance(videos, dict): return gif_bytes(small(videos), 8, 64)
-    return gif_bytes(side_by_side({title: small(video) for title, video in videos.items()}), 8, 64)
+    if not isinstance(videos, dict): return gif_bytes(small(videos), colours=64)
+    return gif_bytes(side_by_side({title: small(video) for title, video in videos.items()}), colours=64)
 
 # %% ../../nbs/show/board_pictures.ipynb #969116ec
 def tint(

@@ -16,6 +16,7 @@ from torch import Tensor
 # %% ../../nbs/show/board_runs.ipynb #3a639e82
 from ..base.run import Run
 from ..base.settings import changed
+from ..bench.rows import Setting
 from ..bench.score import Case, Judges, score
 from ..data.mask import check_mask
 from ..methods.api import Clip, Edit
@@ -25,7 +26,7 @@ from ..parts.control import word_weights
 from ..parts.settings import STDG, TERMS, EditSettings, InvertSettings
 from .board_pictures import moving
 from ..world.captions import VOCABULARY, parse_prompt
-from ..world.scene import Scene
+from ..world.scene import SIDE, Scene
 
 # %% ../../nbs/show/board_runs.ipynb #2777dd24
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class SceneClip(Clip):
     scene: Scene | None = None
 
     @classmethod
-    def of(cls, scene: Scene, frames: int = 8, height: int = 128, width: int = 128) -> 'SceneClip':
+    def of(cls, scene: Scene, frames: int = 8, height: int = SIDE, width: int = SIDE) -> 'SceneClip':
         "The clip of a scene."
         made = scene.render(frames, height, width)
         return cls(made.video, scene.caption, made.mask, scene)
@@ -51,7 +52,7 @@ class SceneClip(Clip):
 def case_of(
     clip: Clip,
     prompt: str,  # target prompt
-    region: str = 'foreground',  # what may change
+    region: str = Case.region,  # what may change
 ) -> Case:
     "The edit of a clip as a case, with its truth where there is one."
     scene = clip.target(prompt) if isinstance(clip, SceneClip) else None
@@ -65,8 +66,8 @@ class Settings:
     "What to run. Equal settings are the same run."
     clip: str  # its name
     prompt: str  # target prompt
-    invert: InvertSettings = InvertSettings(stdg=STDG())
-    edit: EditSettings = EditSettings()
+    invert: InvertSettings = Setting.invert
+    edit: EditSettings = Setting.edit
 
     def __post_init__(self):
         weights = {word: round(float(x), 4) for word, x in self.edit.weights.items()}

@@ -12,8 +12,8 @@ from ..attention.recording import Recording
 from ..attention.words import prompt_words
 from ..parts.control import Alignment
 from videodirector.show.grid import (
-    DIFFERENCE_COLOURS, Axis, colour_bar, heat, limits_of, picture_grid, pictures, show_maps, show_matrices,
-    spread)
+    COLUMNS, DIFFERENCE_COLOURS, Axis, colour_bar, heat, limits_of, picture_grid, pictures, show_maps,
+    show_matrices, spread)
 from ..data.video import to_bytes
 
 # %% ../../nbs/show/cross_attention.ipynb #4d4db61e
@@ -26,7 +26,7 @@ def show_attention(
     prompt: str,  # the prompt whose words were looked at
     video: torch.Tensor,  # [F, 3, H, W] in [-1, 1] to lay the maps over
     words: list = None,  # words to show, None = every word but the smallest
-    frames: int = 6,  # columns
+    frames: int = COLUMNS,
     limits='each',  # 'each' = each word to its maximum; None = one scale for all words; or (low, high)
 ) -> plt.Figure:
     "Words × frames: over the video, how strongly each pixel looks at each word (its tokens summed)."
@@ -87,7 +87,7 @@ def show_change(
     edit: torch.Tensor,  # the same of the edit
     video: torch.Tensor = None,  # the source [F, 3, H, W], shown above
     edited: torch.Tensor = None,  # the edit
-    frames: int = 6,
+    frames: int = COLUMNS,
 ) -> plt.Figure:
     "Maps of source and edit with one scale, and edit − source with one around zero."
     source, edit = source.detach().float().cpu(), edit.detach().float().cpu()

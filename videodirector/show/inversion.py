@@ -9,7 +9,7 @@ __all__ = ['show_null', 'show_losses', 'show_guidance']
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from .grid import MAP_COLOURS, Axis, colour_bar, show_maps, show_matrices, spread
+from .grid import COLUMNS, MAP_COLOURS, Axis, colour_bar, show_maps, show_matrices, spread
 
 # %% ../../nbs/show/inversion.ipynb #6edef561
 def show_null(
@@ -42,7 +42,7 @@ def show_guidance(
     gradients: torch.Tensor,  # g [S, 4, F, h, w], such as `inversion.guidance.gradients`
     video: torch.Tensor,  # [F, 3, H, W] to lay them over
     steps: list = None,  # steps to show, None = at most four, evenly spread
-    frames: int = 6,
+    frames: int = COLUMNS,
 ) -> plt.Figure:
     "Steps × frames: how strongly guidance pulls at each place, every step up to its own maximum."
     steps = spread(len(gradients), 4) if steps is None else steps

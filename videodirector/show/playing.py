@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 # %% ../../nbs/show/playing.ipynb #e4158f74
 import ipywidgets
 import torch.nn.functional as F
-from ..data.video import write_video
-from .clips import gif_bytes, side_by_side
+from ..data.video import FPS, write_video
+from .clips import PAGE_COLOURS, ZOOM, gif_bytes, side_by_side
 
 # %% ../../nbs/show/playing.ipynb #4b478ac0
 class Playing(ipywidgets.Video):
@@ -22,16 +22,14 @@ class Playing(ipywidgets.Video):
     def __init__(
         self,
         videos,  # [F, 3, H, W] in [-1, 1], or title → such a clip, put side by side
-        fps: float = 8,  # frames per second
-        zoom: float = 1.5,  # size on the page, relative to the pixels
-        colours: int = 48,  # of the GIF
+        zoom: float = ZOOM,  # size on the page, relative to the pixels
     ):
         video = side_by_side(videos) if isinstance(videos, dict) else videos.detach().float().cpu()
         height, width = video.shape[-2:]
-        self.frames, self.gif = len(video), gif_bytes(video[::2], fps / 2, colours)
+        self.frames, self.gif = len(video), gif_bytes(video[::2], FPS / 2, PAGE_COLOURS)
         with TemporaryDirectory() as folder:
             file = Path(folder) / 'clip.mp4'
-            write_video(file, F.pad(video, (0, width % 2, 0, height % 2), value=1.), fps)  # even sides
+            write_video(file, F.pad(video, (0, width % 2, 0, height % 2), value=1.))  # even sides
             super().__init__(value=file.read_bytes(), format='mp4', width=str(round(zoom * width)),
                              loop=True, autoplay=True)
 

@@ -122,4 +122,4 @@ def _rank_menu(n):
 
 def _above(clip, widget):
     "A clip that plays, and a widget below it."
-    return widgets.VBox([widgets.Image(value=gif_bytes(clip, 8), format='gif'), widget])
+    return widgets.VBox([widgets.Image(value=gif_bytes(clip), format='gif'), widget])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from ..data.mask import Mask, as_mask
 from .grid import (
-    DIFFERENCE_COLOURS, Axis, colour_bar, picture_grid, pictures, show_maps, show_matrices, spread)
+    COLUMNS, DIFFERENCE_COLOURS, Axis, colour_bar, picture_grid, pictures, show_maps, show_matrices, spread)
 from ..data.video import to_bytes
 
 # %% ../../nbs/show/self_attention.ipynb #032943be
@@ -69,7 +69,7 @@ def show_point(
     row: int,  # of the query position on the site's grid
     column: int,
     video: torch.Tensor,  # [F, 3, H, W]
-    frames: int = 6,
+    frames: int = COLUMNS,
 ) -> plt.Figure:
     "Where one position of every frame looks within its frame; the position is marked."
     h, w = maps.shape[1:3]
@@ -84,7 +84,7 @@ def show_point(
 def show_components(
     maps: torch.Tensor,  # spatial attention [F, h, w, keys] of one site
     video: torch.Tensor,  # [F, 3, H, W], shown above
-    frames: int = 6,
+    frames: int = COLUMNS,
 ) -> plt.Figure:
     "Three principal components of the positions' attention as red, green and blue, the same for all frames."
     colours = _components(maps.detach().float().cpu().flatten(0, 2)).unflatten(0, maps.shape[:3])
@@ -113,7 +113,7 @@ def show_keys(
     mask: Mask,  # what SA-II hides
     sizes: list = ((16, 16), (8, 8)),  # grids (h, w) of the sites
     coverage: float = 0.,  # a cell is hidden if more than this share of it is covered
-    frames: int = 6,
+    frames: int = COLUMNS,
 ) -> plt.Figure:
     "What of the source the edit may see under SA-II, on grids of several sizes."
     video, black, shown = video.detach().cpu(), torch.tensor(-1.), {}

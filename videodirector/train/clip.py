@@ -28,8 +28,8 @@ from ..world.scene import random_scene
 # %% ../../nbs/train/clip.ipynb #bc8fd34b
 def build_clip(
     tokenizer: CLIPTokenizer,
-    width: int = 192,  # of the picture's tower, a multiple of 32
-    layers: int = 6,  # of the picture's tower
+    width: int,  # of the picture's tower, a multiple of 32
+    layers: int,  # of the picture's tower
 ) -> CLIPModel:
     "A small CLIP with random weights, for frames of SIDE×SIDE in patches of 8×8."
     text = dict(

@@ -13,14 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from ..data.mask import Mask
-from ..world.accessories import ACCESSORY_TABLE
 from ..world.canvas import pixel_places
-from ..world.cast import SUBJECT_TABLE
-from ..world.colours import paint_box
-from ..world.figures import paint_figure
-from ..world.paths import path_of
+from ..world.paths import FRAMES, path_of
 from ..world.places import paint_background
-from ..world.scene import Scene, random_scene
+from ..world.scene import SIDE, Scene, paint_dressed, random_scene
 
 # %% ../../nbs/train/distractors.ipynb #62233429
 class Figure(NamedTuple):
@@ -41,7 +37,7 @@ def render_pair(
     meant: Figure,  # its scene also gives the place and the camera
     other: Figure | None = None,  # None: nobody else is there
     front: bool = False,  # whether the other one passes in front
-    frames: int = 16, height: int = 128, width: int = 128,  # of the clip
+    frames: int = FRAMES, height: int = SIDE, width: int = SIDE,  # of the clip
     device='cpu',  # where to draw
 ) -> Pair:
     "Draw two figures in one place."
@@ -55,23 +51,12 @@ def render_pair(
         path = path_of(figure.scene.motion, figure.scene.seed, place.pan, frames, wide)
         right, down = figure.shift
         path = path._replace(x=path.x + right, y=path.y + down, size=path.size * figure.size)
-        image, mask = _paint_dressed(image, figure.scene, path, x, y)
+        image, mask, _ = paint_dressed(image, figure.scene, path, x, y)
         seen = {earlier: hidden & ~mask for earlier, hidden in seen.items()} | {name: mask}
     nothing = torch.zeros(frames, height, width, dtype=torch.bool, device=device)
     video = image.expand(frames, -1, -1, -1).mul(2).sub(1).clamp(-1, 1)
     return Pair(video, Mask(seen['meant']), Mask(seen.get('other', nothing)))
 
-
-def _paint_dressed(image, scene, path, x, y):
-    "Paint a figure and what it wears; the image and the mask of both."
-    subject, paints = SUBJECT_TABLE[scene.subject], paint_box(scene.attributes['colour'])
-    image, edge = paint_figure(image, subject.parts, paints, path, x, y)
-    mask = edge < 0
-    if scene.accessory:
-        ink = dict.fromkeys(('outline', 'rim'), paints['ink'])
-        image, edge = paint_figure(image, ACCESSORY_TABLE[scene.accessory](subject), paints | ink, path, x, y)
-        mask = mask | (edge < 0)
-    return image, mask
 
 # %% ../../nbs/train/distractors.ipynb #800145f0
 def random_pair(

@@ -16,7 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 # %% ../../nbs/train/folder.ipynb #bdb0080e
 from .networks import build_tokenizer
-from ..base.store import atomic_path
+from ..base.store import atomic_path, staging
 from ..world.captions import VOCABULARY
 
 # %% ../../nbs/train/folder.ipynb #03b88c08
@@ -24,9 +24,9 @@ def save_part(
     model: nn.Module,  # of diffusers or transformers
     folder: Path,
 ) -> None:
-    "Save a model as fp16 safetensors. Its own weights are rounded to fp16 by that, too."
+    "Save a model as fp16 safetensors, whole or not at all. Its own weights are rounded to fp16 by that, too."
     dtype = next(model.parameters()).dtype
-    model.half().save_pretrained(folder)
+    with staging(folder, overwrite=True) as unfinished: model.half().save_pretrained(unfinished)
     model.to(dtype)
 
 # %% ../../nbs/train/folder.ipynb #bc0e0507

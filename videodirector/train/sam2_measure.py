@@ -36,7 +36,7 @@ def follow_pairs(
 def pair_scores(
     model: nn.Module,
     pairs: list,  # as `follow_pairs` takes them
-    batch: int = 10,  # clips side by side
+    batch: int,  # clips side by side
 ) -> Tensor:  # [pairs,frames]
     "IoU of what one click finds."
     parts = [follow_pairs(model, pairs[i:i + batch]) for i in range(0, len(pairs), batch)]

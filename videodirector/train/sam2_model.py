@@ -39,7 +39,7 @@ SMALLER = {  # what differs from Meta's smallest model
 
 
 def tiny_config(
-    size: int = 128,  # side of the square frames that it sees, a multiple of 32
+    size: int,  # side of the square frames that it sees, a multiple of 32
 ) -> dict:  # for `build_sam2`
     "Meta's description of the smallest SAM 2.1, with smaller numbers in it."
     config = meta_config('sam2.1_hiera_t')

@@ -73,11 +73,10 @@ def choices(
 EDIT_SEED = 700_000  # first seed of the measured edits, below FIRST_TRAINING_SEED: none was seen in training
 
 def edit_pairs(
-    count: int = 20,  # as many of each kind as of the others
-    seed: int = EDIT_SEED,  # scenes that admit no such edit are passed over
+    count: int,  # as many of each kind as of the others
 ) -> list[tuple[str, Scene, Scene]]:  # kind, source, target
-    "Unseen scenes and what they shall become, kinds taking turns."
-    pairs = []
+    "Unseen scenes and what they shall become, kinds taking turns; scenes that admit no edit are passed over."
+    pairs, seed = [], EDIT_SEED
     while len(pairs) < count:
         kind, scene = EDIT_KINDS[len(pairs) % len(EDIT_KINDS)], random_scene(seed)
         if others := choices(scene, kind): pairs.append((kind, scene, _pick(others, seed)))
