@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import torch
-from clips import moving_mask, write_frames
+from clips import moving_mask
 from PIL import Image
 from rows_files import deep_png, fifo, turned  # noqa: F401
 from table import FRAMES, HEIGHT, WIDTH, rows, same
@@ -72,7 +72,6 @@ PICTURES = {
     '16 bits, soft': (lambda p: greys(p, np.round(SOFT * 65535), np.uint16), same(SOFT, .005)),
     '16 bits up to 255': (lambda p: greys(p, THING * 255, np.uint16), RIGHT),
     '16 bits with label 1': (lambda p: greys(p, THING, np.uint16), RIGHT),
-    '32 bits': (lambda p: greys(p, THING * 65535, np.int32), RIGHT),
     'white with the mask in its transparency': (lambda p: with_alpha(p, (255, 255, 255)), RIGHT),
     'black with the mask in its transparency': (lambda p: with_alpha(p, (0, 0, 0)), RIGHT),
     'grey with the mask in its transparency': (lambda p: with_alpha(p, (255, 255, 255), mode='LA'), RIGHT),
@@ -82,7 +81,7 @@ PICTURES = {
     'dark red on black': (lambda p: coloured(p, (0, 0, 0), (128, 0, 0)), RIGHT),
     'white on green': (lambda p: coloured(p, (0, 255, 0), (255, 255, 255)), 'colour'),
     'three colours': (lambda p: coloured(p, (0, 0, 0), (255, 0, 0), noise=1), 'colour'),
-    'dim grey': (lambda p: greys(p, THING * 90), 'empty.*90 of 255|brightest.*90'),
+    'dim grey': (lambda p: greys(p, THING * 90), 'empty.*0.35'),
     'black': (lambda p: greys(p, THING * 0), 'is empty'),
     'one frame cut off': (lambda p: cut_frame(greys(p, THING * 255)), r'3\.png.* cannot be read'),
     'a frame missing': (lambda p: ((greys(p, THING * 255) / '3.png').unlink(), p.folder / 'mask')[1], 'lacks frame 3'),
@@ -151,7 +150,7 @@ ARRAYS |= {
     'soft 16 bits': (lambda p: stored(p, np.round(SOFT * 65535).astype(np.uint16)), same(SOFT, .003)),
     'logits': (lambda p: stored(p, SOFT * 20 - 10), 'from -10 to 10'), 'minus one for the background': (lambda p: stored(p, THING * 2. - 1), 'from -1 to 1'),
     'up to 1000': (lambda p: stored(p, SOFT * 1000), 'from 0 to 1'), 'large whole numbers': (lambda p: stored(p, THING * 10**9), 'from 0 to 1e'),
-    'NaN': (lambda p: stored(p, nan_in(np.float32)), 'NaN|not finite'), 'NaN in halves': (lambda p: stored(p, nan_in(np.float16)), 'NaN|not finite'),
+    'NaN': (lambda p: stored(p, nan_in(np.float32)), 'must be finite'), 'NaN in halves': (lambda p: stored(p, nan_in(np.float16)), 'must be finite'),
     'infinity': (lambda p: stored(p, np.where(THING, np.inf, 0)), 'inf|not finite'),
     'labels 0, 1 and 2': (lambda p: stored(p, np.where(np.indices(THING.shape)[1] < 4, 2, THING)), 'labels 0, 1, 2'),
     'nothing in it': (lambda p: stored(p, THING & False), 'is empty'), 'words': (lambda p: stored(p, np.full(THING.shape, 'x')), 'numbers'),
@@ -190,9 +189,9 @@ def enlarged(place): return stored(place, THING.repeat(2, 1).repeat(2, 2).astype
 
 
 FITTING = {
-    'twice as large as its clip': (enlarged, RIGHT), 'of another length': (lambda p: stored(p, THING[:5]), 'has 5 frames, its clip 6'),
+    'twice as large as its clip': (enlarged, lambda found: RIGHT(found.hard)), 'of another length': (lambda p: stored(p, THING[:5]), 'has 5 frames, its clip 6'),
     'of another shape': (lambda p: stored(p, THING[:, :24]), 'is 24×48 and its clip 32×48'),
-    'int32 that must shrink': (lambda p: stored(p, THING.repeat(2, 1).repeat(2, 2).astype(np.int32)), RIGHT)}
+    'int32 that must shrink': (lambda p: stored(p, THING.repeat(2, 1).repeat(2, 2).astype(np.int32)), lambda found: RIGHT(found.hard))}
 
 
 IN_MEMORY = {

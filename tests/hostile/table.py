@@ -11,6 +11,7 @@ from clips import moving_clip
 from sentences import refuses
 
 from videodirector.app.cli import main
+from videodirector.data.mask import Mask
 
 HEIGHT, WIDTH, FRAMES = 32, 48, 6
 
@@ -61,7 +62,7 @@ class Place:
 
     def left(self) -> list[Path]:
         "Results, and files that should have been temporary."
-        return [path for path in self.folder.rglob('*') if path.name == 'out' or path.name.startswith('.')]
+        return [path for path in self.folder.rglob('*') if path.name == 'out' or path.name[0] == '.' and path.name != '._0.png']
 
     def file(self, name: str, content: bytes = b'') -> Path:
         "A file with this content."
@@ -89,7 +90,7 @@ class Place:
 def same(expected, within: float = 0.) -> Callable:
     "Judges a clip, a mask or an array: is it this?"
     def judge(found):
-        found, wanted = (torch.as_tensor(np.asarray(getattr(x, 'values', x), dtype=np.float32)) for x in (found, expected))
+        found, wanted = (torch.as_tensor(x.values if isinstance(x, Mask) else np.asarray(x)).float() for x in (found, expected))
         torch.testing.assert_close(found, wanted, rtol=0, atol=within)
     return judge
 

@@ -43,7 +43,7 @@ def limited():
     "Nothing may hang: after half a minute a row has failed."
     def late(number, frame): raise TimeoutError('it hangs')
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(30)
+    signal.alarm(15)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
