@@ -201,6 +201,7 @@ def run_edit(
     with staging(args.out, args.overwrite) as folder:
         from videodirector.bench.score import Case
         from videodirector.methods.api import Clip
+        from videodirector.methods.stored import check_same_clip
         model, judge = load_model(args)
         seconds, size = dict(load=time.perf_counter() - args.started), size_for(args, model, info, stored)
         check_size(model, frames, size)
@@ -208,6 +209,7 @@ def run_edit(
         check_words(model, args.target, 'target', [*work.edit.weights, *work.edit.tau_words])
         if judge: warn_unknown(model, args.source, args.target)
         video, mask = read_video(args.video, frames, size), stored and stored.mask
+        if stored: check_same_clip(model, stored, video)
         if args.mask: mask = Mask(read_mask(args.mask, frames, size, args.video).hard)  # codecs soften edges
         if click: mask = click_mask_of(args, video, click, folder)
         case = Case(Clip(video, args.source, mask), args.target, work.edit.region)

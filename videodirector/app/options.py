@@ -33,7 +33,7 @@ def number_that(
     return parse
 
 
-RATE = number_that(float, lambda rate: 0 < rate < math.inf, 'frame rate; write a number above 0')
+RATE = number_that(float, lambda rate: 0.01 <= rate <= 1000, 'frame rate; write a number from 0.01 to 1000')
 FINITE = number_that(float, math.isfinite, 'finite number')
 SOME = number_that(int, lambda count: count > 0, 'count of things to do; give 1 or more')
 
@@ -43,9 +43,10 @@ def size_of(
 ) -> tuple[int, int]:  # height, width
     "Parses HEIGHTxWIDTH."
     try: height, width = map(int, text.lower().replace('×', 'x').split('x'))
-    except ValueError:
+    except ValueError: height = width = 0
+    if not (0 < height < 2**14 and 0 < width < 2**14):
         wanted = 'write HEIGHTxWIDTH, such as 128x192'
-        raise argparse.ArgumentTypeError(f'{text!r} is not a size; {wanted}') from None
+        raise argparse.ArgumentTypeError(f'{text!r} is not a size; {wanted}')
     return height, width
 
 
