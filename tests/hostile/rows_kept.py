@@ -119,7 +119,7 @@ def other(place, kind='world', **changes):
 
 OTHERS = {
     'another model': (lambda p: other(p, 'weights'), 'made by another model'), 'other noise levels': (lambda p: other(p, 'noise'), 'schedule'),
-    'a schedule backwards': (lambda p: other(p, 'order'), 'schedule'), 'a longer schedule': (lambda p: other(p, 'length'), 'schedule|steps'),
+    'a schedule backwards': (lambda p: other(p, 'order'), 'schedule'), 'a longer schedule': (lambda p: other(p, 'length'), 'is not whole, its pivots'),
     'null text of another width': (lambda p: other(p, 'width'), 'null'), 'what made it': (lambda p: other(p), judged(lambda it: it.video.isfinite().all()))}
 
 

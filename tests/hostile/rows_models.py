@@ -66,7 +66,7 @@ def pipe_in(folder):
     os.mkfifo(folder / 'unet/config.json')
 
 
-PIPES = {f'{name} of the {part}': (lambda p, part=part, c=change: pipeline(p, weights(part, c)), part)
+PIPES = {f'{name} of the {part}': (lambda p, part=part, c=change: pipeline(p, weights(part, c)), 'could not be read' if change is small else part)
          for part in WEIGHTS for name, change in (('half the weights', half), ('all weights but one', all_but_one), ('weights of another shape', small))}
 PIPES |= {f'{part} cut off at {share:.0%}': (lambda p, part=part, s=share: pipeline(p, cut(part, s)), part) for part in WEIGHTS for share in (.9, 0)}
 PIPES |= {f'{part} without a description': (lambda p, part=part: pipeline(p, without(f'{part}/config.json')), r'pipe') for part in WEIGHTS}

@@ -8,6 +8,7 @@ from table import rows
 import videodirector as vd
 from videodirector.metrics.motion import motion_error, motion_smoothness
 from videodirector.metrics.pixels import psnr, ssim
+from videodirector.segment.follow import segment
 from videodirector.show.clips import show_frames, show_videos, write_gif
 
 OTHERS = {'a path': (Path('x.mp4'), 'PosixPath|WindowsPath'), 'text': ('x.mp4', 'str'), 'None': (None, 'None'), 'a number': (3, 'int'), 'a list': ([1, 2], 'list'),
@@ -49,10 +50,10 @@ ROWS = [
     *wrong('video', lambda p, x: write_gif(p.out, x), name='the video of write_gif'),
     *wrong('video', lambda p, x: show_videos(x), name='the video of show_videos'),
     *wrong('video', lambda p, x: show_frames(x), name='the video of show_frames'),
-    *wrong('clip', lambda p, x: vd.segment(x, (3, 4)), name='the clip of segment'),
-    *wrong('point|click', lambda p, x: vd.segment(p.film, x), ('a path', 'text', 'a number'), 'the points of segment'),
-    *wrong('box', lambda p, x: vd.segment(p.film, box=x), ('a path', 'text', 'a number'), 'the box of segment'),
-    *wrong('mask', lambda p, x: vd.segment(p.film, mask=x), ('a path', 'text', 'a number', 'a list'), 'the mask of segment'),
+    *wrong('clip', lambda p, x: segment(x, (3, 4)), name='the clip of segment'),
+    *wrong('point|click', lambda p, x: segment(p.film, x), ('a path', 'text', 'a number'), 'the points of segment'),
+    *wrong('box', lambda p, x: segment(p.film, box=x), ('a path', 'text', 'a number'), 'the box of segment'),
+    *wrong('mask', lambda p, x: segment(p.film, mask=x), ('a path', 'text', 'a number', 'a list'), 'the mask of segment'),
     *wrong('path', lambda p, x: vd.Inversion.load(x), NO_PATH, 'the path of Inversion.load'),
     *wrong('path', lambda p, x: vd.Edit.load(x), NO_PATH, 'the path of Edit.load'),
     *wrong('path', lambda p, x: made(p).save(x), NO_PATH, 'the path of Inversion.save'),

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 
 # %% ../../nbs/app/cli.ipynb #879b83c7
-from ..base.given import reason_of
+from ..base.given import line_of
 from .options import (
     box_corners, click_options, edit_options, fps_option, method_options, output_options, place)
 from .reports import as_json, list_table, mask_table, report_table
@@ -143,7 +143,9 @@ def main(
     if odd := [word for word in words if not word.isprintable() and _is_no_text(word)]:
         return refused(f'{odd[0]!r} is not UTF-8; rename it, or write it in letters that can be read.')
     try: args = read(words)
-    except SystemExit as end: return said('') or end.code or 0
+    except SystemExit:
+        if code := said(''): return code  # there was no room for the help
+        raise
     args.started, args.unsaved = started, None
     try:
         with stoppable(): report = args.run(args)
@@ -187,7 +189,7 @@ def sentence(
     error: Exception,
 ) -> str:
     "What went wrong, on one line, and what to do."
-    reason = reason_of(error)
+    reason = line_of(error)
     if isinstance(error, MemoryError) or 'out of memory' in reason.lower():
         return 'there is not enough memory (out of memory); take fewer --frames or a smaller --size.'
     if isinstance(error, OSError) and error.filename is not None:

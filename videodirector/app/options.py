@@ -55,7 +55,9 @@ def word_number(
 ) -> tuple[str, float]:
     "Parses WORD=NUMBER."
     word, _, factor = text.rpartition('=')
-    try: return word, FINITE(factor)
+    try:
+        if not word.strip(): raise argparse.ArgumentTypeError
+        return word, FINITE(factor)
     except argparse.ArgumentTypeError:
         wanted = 'write it such as tiger=2'
         raise argparse.ArgumentTypeError(f'{text!r} is no word with a number; {wanted}') from None

@@ -104,7 +104,9 @@ def read_tensors(
     if not isinstance(facts, dict) or facts.pop('kind', None) != kind:
         raise ValueError(f'{str(path)!r} does not hold an {kind.lower()}; give a file that `{kind}.save` '
                          'wrote.')
-    if about.get('seal') != _seal(tensors, about['videodirector']):
+    if 'seal' not in about:
+        raise ValueError(f'{str(path)!r} was written by an earlier version, or by something else; make it anew.')
+    if about['seal'] != _seal(tensors, about['videodirector']):
         raise ValueError(f'{str(path)!r} is not as it was written, something has changed it; '
                          f'give a file as `{kind}.save` wrote it.')
     return tensors, facts

@@ -75,7 +75,8 @@ class StableDiffusion:
         if tokens > limit:
             raise ValueError(f'the prompt has {tokens} tokens and the text encoder takes {limit}; shorten it')
         ids = self.tokenizer(prompt, padding='max_length', max_length=limit, return_tensors='pt').input_ids
-        return self.text_encoder(ids.to(self.text_encoder.device))[0].float()
+        text = self.text_encoder(ids.to(self.text_encoder.device))[0].float()
+        return check_finite(text, 'What the text encoder makes of the prompt')
 
     def sites(self,
         kinds=('cross', 'spatial', 'temporal'),  # one kind or several
