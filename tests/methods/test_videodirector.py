@@ -16,6 +16,7 @@ from videodirector.methods import videodirector as module
 from videodirector.methods.api import Clip, Edit
 from videodirector.methods.videodirector import (
     Inversion, VideoDirector, edit, guidance_term, invert, plan_controls, reconstruct)
+from videodirector.models.sources import as_model
 from videodirector.models.api import Wrapped
 from videodirector.parts.control import SLOTS, slots_at
 from videodirector.parts.guidance import Guide
@@ -571,6 +572,10 @@ def test_two_threads_wait_for_each_other(tiny_model, inversion):
     alone = edited(tiny_model, inversion).latents
     with ThreadPoolExecutor(4) as pool: found = list(pool.map(lambda _: edited(tiny_model, inversion).latents, range(6)))
     assert all(torch.equal(z, alone) for z in found)
+
+
+def test_threads_that_share_a_pipeline_wait_for_each_other(tiny_model):
+    assert as_model(tiny_model.pipe).lock is tiny_model.lock is not make_tiny_model().lock
 
 
 def test_inverts_within_inference_mode(tiny_model, inversion):

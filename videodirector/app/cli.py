@@ -194,5 +194,6 @@ def sentence(
         return 'there is not enough memory (out of memory); take fewer --frames or a smaller --size.'
     if isinstance(error, OSError) and error.filename is not None:
         return f'{str(error.filename)!r} cannot be used ({reason}); choose another place, or make room.'
-    if isinstance(error, (ValueError, TypeError, FloatingPointError, ImportError, OSError)): return f'{reason}.'
+    if isinstance(error, (ValueError, TypeError, FloatingPointError, ImportError, OSError)):
+        return f'{reason}.'
     return f'{type(error).__name__}: {reason}; nobody thought of this, and --debug shows where it happened.'

@@ -59,7 +59,8 @@ def _plain(settings, name):
 
 def _is(value, kind):
     "Is the value of this kind, as settings understand it? Whole numbers are numbers, yes and no are neither."
-    if kind in (int, float): return isinstance(value, Integral if kind is int else Real) and type(value) is not bool
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     if kind is dict: return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
     return isinstance(value, kind)
 

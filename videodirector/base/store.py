@@ -105,7 +105,8 @@ def read_tensors(
         raise ValueError(f'{str(path)!r} does not hold an {kind.lower()}; give a file that `{kind}.save` '
                          'wrote.')
     if 'seal' not in about:
-        raise ValueError(f'{str(path)!r} was written by an earlier version, or by something else; make it anew.')
+        raise ValueError(f'{str(path)!r} was written by an earlier version, or by something '
+                         'else; make it anew.')
     if about['seal'] != _seal(tensors, about['videodirector']):
         raise ValueError(f'{str(path)!r} is not as it was written, something has changed it; '
                          f'give a file as `{kind}.save` wrote it.')
@@ -142,8 +143,8 @@ def _writing_to(out):
     "Turns the system's complaints about an output folder into a sentence."
     try: yield
     except OSError as error:
-        raise ValueError(f'{str(out)!r} cannot be written to ({reason_of(error)}); choose another folder with '
-                         '--out.') from error
+        raise ValueError(f'{str(out)!r} cannot be written to ({reason_of(error)}); choose another '
+                         'folder with --out.') from error
 
 
 def check_folder(

@@ -41,8 +41,8 @@ def load_parts(
         text = load_complete(CLIPTextModel, folder / 'world', subfolder='text_encoder', local_files_only=True)
         pipe = AnimateDiffPipeline.from_pretrained(folder / 'world', local_files_only=True, text_encoder=text)
         check_pipeline(pipe)
-    with loading(folder / 'judge', 'judge'): judge = load_complete(Judge, folder / 'judge', local_files_only=True)
-    judge = judge.float()
+    with loading(folder / 'judge', 'judge'):
+        judge = load_complete(Judge, folder / 'judge', local_files_only=True).float()
     return AnimateDiff(move(pipe, device, torch.float32)), judge.to(device).eval()
 
 # %% ../../nbs/bench/weights.ipynb #77a2f22b

@@ -32,7 +32,7 @@ class ClipInfo(NamedTuple):
 
 def open_frames(
     path: str | Path,  # mp4, gif, picture, or folder of pictures
-) -> Iterator:  # of (height, width, function that gives the [H, W, 3] bytes), the function good until the next
+) -> Iterator:  # of (height, width, function that gives the [H, W, 3] bytes, good until the next)
     """The frames of a clip, one at a time. `FileNotFoundError` if there is none, a one-sentence `ValueError`
     that names the file for what cannot be read."""
     path = check_input(path, 'clip', WANTED)
@@ -137,12 +137,14 @@ def _open_container(file):
             if stream.codec_context is None: raise av.InvalidDataError(0, 'unknown codec', str(file))
             _check_pixels(file, stream.height, stream.width)
             for packet in container.demux():
-                if packet.pts is not None: ends.append((packet.pts + (packet.duration or 0)) * packet.time_base)
+                if packet.pts is not None:
+                    ends.append((packet.pts + (packet.duration or 0)) * packet.time_base)
                 for frame in packet.decode() if packet.stream is stream else ():
                     seen += 1
                     turn = _turn_of(frame)
-                    size = (frame.width, frame.height) if turn and not turn[0] else (frame.height, frame.width)
-                    yield *size, lambda frame=frame, turn=turn: turned(frame.to_ndarray(format='rgb24'), turn)
+                    height, width = frame.height, frame.width
+                    if turn and not turn[0]: height, width = width, height
+                    yield height, width, lambda frame=frame, turn=turn: turned(frame.to_ndarray(format='rgb24'), turn)
             if not seen: raise av.InvalidDataError(0, 'no frame can be decoded', str(file))
             _check_end(file, container, stream, float(max(ends)))
     except (av.FFmpegError, MemoryError) as error:

@@ -130,7 +130,8 @@ def as_mask(
     check_type(mask, (Tensor, np.ndarray), 'The mask', 'booleans [frames, height, width], or a `Mask`')
     given = torch.from_numpy(mask) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
     if isinstance(given, Tensor) and given.dtype == torch.bool and given.ndim == 3: return Mask(given)
-    raise ValueError(f'The mask is {given.dtype} of shape {list(given.shape)}; give booleans [frames, height, width], or a `Mask`.')
+    raise ValueError(f'The mask is {given.dtype} of shape {list(given.shape)}; give booleans [frames, '
+                     'height, width], or a `Mask`.')
 
 
 def check_mask(

@@ -25,12 +25,13 @@ def shares(
     if values.dtype.kind == 'b': return values.astype(np.float32)
     low, top = values.min(), values.max()
     reach = f'and reach from {low:.3g} to {top:.3g}'
-    if not np.isfinite([low, top]).all(): raise ValueError(f'The values in {str(path)!r} must be finite, {reach}.')
+    if not np.isfinite([low, top]).all():
+        raise ValueError(f'The values in {str(path)!r} must be finite, {reach}.')
     whole = values.dtype.kind != 'f' or bool((values == np.round(values)).all())
     highest = _highest(values.dtype)
     if low < 0 or top > 65535 and top != highest or not whole and (1 < top <= LABELS or top > 255):
-        raise ValueError(f'The values in {str(path)!r} must lie in 0…1, or in 0…255 or 0…65535 as whole '
-                         f'numbers, {reach}.')
+        raise ValueError(f'The values in {str(path)!r} must lie in 0…1, or in 0…255 or 0…65535 as '
+                         f'whole numbers, {reach}.')
     if top <= 1: return values.astype(np.float32)
     if top <= LABELS: return _labelled(values, path)
     most = top if top == highest else 255 if top <= 255 else 65535
@@ -52,7 +53,8 @@ def _labelled(values, path):
 def _channels(file, image):
     "A picture as one number for a pixel [H, W], or as colours with transparency [H, W, 4]."
     image = upright(file, image)
-    if image.mode == 'P' and not _is_grey(np.asarray(image.convert('RGB'))): return np.asarray(image)  # labels
+    if image.mode == 'P' and not _is_grey(np.asarray(image.convert('RGB'))):
+        return np.asarray(image)  # labels
     if image.mode in ('1', 'P'): image = image.convert('L' if 'transparency' not in image.info else 'LA')
     if image.mode == 'L' or image.mode.startswith(('I', 'F')): return np.asarray(image)
     return np.asarray(image.convert('RGBA'))
@@ -134,7 +136,7 @@ def _array(path):
 # %% ../../nbs/data/mask_files.ipynb #52356b05
 def open_mask(
     path: Path,  # folder of pictures, picture, film, npz or npy
-) -> tuple[ClipInfo, Callable]:  # frames, height, width; function of frame numbers → [F, H, W] float32, 0…1
+) -> tuple[ClipInfo, Callable]:  # size; function of frame numbers that gives [F, H, W] float32, 0…1
     "What a stored mask measures, and how to read some of its frames; a `ValueError` for what is no mask."
     suffix = path.suffix.lower()
     if suffix in ('.npz', '.npy') and path.is_file(): info, read = _array(path)

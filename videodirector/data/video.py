@@ -77,7 +77,8 @@ def sample_frames(
 ) -> range:  # their numbers
     "The first `frames` frames at stride ⌊length / frames⌋, as VideoDirector (CVPR 2025) samples its clips."
     check_type(frames, Integral, 'The number of frames', 'a whole number')
-    if frames < 1 or frames is True: raise ValueError(f'At least 1 frame is needed, and {frames} were asked for.')
+    if frames < 1 or frames is True:
+        raise ValueError(f'At least 1 frame is needed, and {frames} were asked for.')
     if length < frames:
         raise ValueError(f'The clip has {length} frames and {frames} were asked for; '
                          f'ask for at most {length}.')

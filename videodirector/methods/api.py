@@ -27,7 +27,7 @@ class Clip:
     mask: Mask | None = None  # its foreground; a bool tensor [F,H,W] is converted
 
     def __post_init__(self):
-        check_type(self.video, Tensor, 'The video', 'a tensor [frames, 3, height, width], as read_video returns')
+        check_type(self.video, Tensor, 'The video', 'a tensor [frames, 3, height, width]')
         check_type(self.prompt, str, 'The prompt', 'a text')
         object.__setattr__(self, 'video', self.video.detach().float().cpu())
         object.__setattr__(self, 'mask', as_mask(self.mask))
@@ -63,7 +63,8 @@ class Edit:
         tensors, facts = read_tensors(path, 'Edit')
         try: return cls(**tensors, **facts)
         except TypeError as error:
-            raise ValueError(f'{str(path)!r} lacks parts of an edit ({reason_of(error)}); edit again.') from error
+            raise ValueError(f'{str(path)!r} lacks parts of an edit ({reason_of(error)}); '
+                             'edit again.') from error
 
 # %% ../../nbs/methods/api.ipynb #7c1d0579
 @dataclass(frozen=True)

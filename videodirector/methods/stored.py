@@ -22,7 +22,8 @@ def check_whole(
     shared = isinstance(inversion.null.embeddings, Tensor) and inversion.null.embeddings.shape[1:2] == (1,)
     _check_part(origin, 'null text', inversion.null.embeddings, (steps, 1 if shared else frames, None, None))
     if mask is not None: _check_part(origin, 'mask', mask.values, (frames, None, None))
-    if guidance is not None: _check_part(origin, 'guidance', guidance.gradients, (steps, channels, frames, *size))
+    if guidance is not None:
+        _check_part(origin, 'guidance', guidance.gradients, (steps, channels, frames, *size))
 
 
 def _check_part(origin, name, x, shape):
@@ -34,7 +35,8 @@ def _check_part(origin, name, x, shape):
         raise ValueError(f'{origin} is not whole, its {name} is {found} where [{wanted}] of float32 belongs; '
                          'invert again.')
     if not x.isfinite().all():
-        raise ValueError(f'{origin} is not whole, its {name} holds numbers that are not finite; invert again.')
+        raise ValueError(f'{origin} is not whole, its {name} holds numbers that are not finite; '
+                         'invert again.')
 
 # %% ../../nbs/methods/stored.ipynb #f4967cbf
 def sample_of(
@@ -59,13 +61,14 @@ def check_maker(
                          'again.')
     plan = inversion.schedule
     own = model.schedule(len(plan), plan.guidance_scale, plan.cfg)
-    if own.timesteps != plan.timesteps or not torch.allclose(torch.tensor(own.alphas), torch.tensor(plan.alphas)):
-        raise ValueError("The inversion was made along another schedule than the model's; edit with the model "
-                         'that made it, or invert the clip again.')
+    alphas = (torch.tensor(schedule.alphas) for schedule in (own, plan))
+    if own.timesteps != plan.timesteps or not torch.allclose(*alphas):
+        raise ValueError("The inversion was made along another schedule than the model's; edit with the "
+                         'model that made it, or invert the clip again.')
     width, own_width = inversion.null.embeddings.shape[2:], model.embed('').shape[1:]
     if width != own_width:
         raise ValueError(f'The null text of the inversion is {list(width)} large and that of the model '
-                         f'{list(own_width)}; edit with the model that made it, or invert the clip again.')
+                         f'{list(own_width)}; edit with the model that made it, or invert again.')
 
 
 @torch.no_grad()

@@ -112,8 +112,9 @@ def invert(
     check_type(settings, (InvertSettings, type(None)), 'The settings', 'a value `InvertSettings`')
     check_type(run, (Run, type(None)), 'The run', 'a value `Run`')
     model, run, settings = as_model(model), run or Run(), changed(settings or InvertSettings(), changes)
-    mask = check_inputs(model, video, prompt, mask, settings)
-    with model.lock, torch.inference_mode(False): return inverted(model, video, prompt, mask, settings, run)
+    with model.lock, torch.inference_mode(False):
+        mask = check_inputs(model, video, prompt, mask, settings)
+        return inverted(model, video, prompt, mask, settings, run)
 
 
 def inverted(
@@ -222,12 +223,15 @@ def edit(
     check_type(run, (Run, type(None)), 'The run', 'a value `Run`')
     check_type(record, (Recording, type(None)), 'The record', 'a `Recording`')
     model, run, settings = as_model(model), run or Run(), changed(settings or EditSettings(), changes)
-    check_prompt(model, prompt, 'target prompt')
-    inversion, started = fitting(model, inversion, settings), time.perf_counter()
-    controls = plan_controls(model, inversion, prompt, settings)
-    if controls: warn_region(inversion, settings.region)
-    if record is not None: record.name_words(model.tokenizer, edit_cond=prompt, source_cond=inversion.prompt)
-    with model.lock: z = edit_latents(model, inversion, prompt, controls, settings, run, record)
+    with model.lock:  # its attention and its tokenizer are this edit's for the time
+        started = time.perf_counter()
+        check_prompt(model, prompt, 'target prompt')
+        inversion = fitting(model, inversion, settings)
+        controls = plan_controls(model, inversion, prompt, settings)
+        if controls: warn_region(inversion, settings.region)
+        if record is not None:
+            record.name_words(model.tokenizer, edit_cond=prompt, source_cond=inversion.prompt)
+        z = edit_latents(model, inversion, prompt, controls, settings, run, record)
     seconds = time.perf_counter() - started
     return Edit(model.decode(z), z, prompt, inversion.prompt, asdict(settings), seconds, record)
 

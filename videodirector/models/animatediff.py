@@ -25,7 +25,8 @@ class StableDiffusion:
         pipe,  # a diffusers pipeline with vae, text_encoder, tokenizer, scheduler and unet
     ):
         self.pipe, self.vae, self.unet, self.scheduler = pipe, pipe.vae, pipe.unet, pipe.scheduler
-        self.text_encoder, self.tokenizer, self.lock = pipe.text_encoder, pipe.tokenizer, RLock()
+        self.text_encoder, self.tokenizer = pipe.text_encoder, pipe.tokenizer
+        self.lock = vars(pipe).setdefault('_lock', RLock())  # one for all that are made of this pipeline
 
     @property
     def device(self) -> torch.device: return self.unet.device

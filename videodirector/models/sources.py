@@ -116,11 +116,13 @@ def base_parts(base: str) -> tuple[str, bool]:
     except OSError as error:
         raise ValueError(f"'{base}' holds no diffusers pipeline that can be read (no "
                          "model_index.json); give a folder or hub id of one.") from error
-    if not isinstance(index, dict): raise ValueError(f"The model_index.json of '{base}' names no parts; fetch it again.")
+    if not isinstance(index, dict):
+        raise ValueError(f"The model_index.json of '{base}' names no parts; fetch it again.")
     unet, adapter = (index.get(part) or (None, None) for part in ('unet', 'motion_adapter'))
     for part in (unet, adapter):
         if not isinstance(part, (list, tuple)) or len(part) != 2 or part is unet and not all(part):
-            raise ValueError(f"The model_index.json of '{base}' names {part} where a part belongs; fetch it again.")
+            raise ValueError(f"The model_index.json of '{base}' names {part} where a part belongs; "
+                             'fetch it again.')
     check_classes(base, index)
     return unet[1], adapter[1] is not None
 
@@ -178,8 +180,8 @@ def is_checkpoint(source: str) -> bool:
 # %% ../../nbs/models/sources.ipynb #07581e4c
 def check_source(source: str) -> None:
     "ValueError if `source` is neither an existing folder nor shaped like a hub id."
-    if str(source) and Path(source).is_dir() or (str(source).count('/') == 1 and not str(source).startswith(('.', '/', '~'))):
-        return
+    name = str(source)
+    if name and Path(name).is_dir() or name.count('/') == 1 and name[0] not in './~': return
     raise ValueError(f"There is no model folder '{source}', and it is not a hub id of the form owner/name.")
 
 # %% ../../nbs/models/sources.ipynb #f5b3c8a2

@@ -87,7 +87,8 @@ def segment(
     check_type(video, Tensor, 'The clip', 'a tensor [frames, 3, height, width], as read_video returns')
     if video.ndim != 4 or video.shape[1] != 3:
         raise ValueError(f'The clip has shape {list(video.shape)}; give [frames, 3, height, width].')
-    if not video.isfinite().all(): raise ValueError('The clip holds values that are not finite; read it again.')
+    if not video.isfinite().all():
+        raise ValueError('The clip holds values that are not finite; read it again.')
     clicks = clicks_by_frame(points, frame)
     check_prompts(video.shape, clicks, box, mask, frame)
     if not isinstance(model, nn.Module): model = load_sam2(model, video.device)

@@ -24,7 +24,7 @@ def clicks_by_frame(
 ) -> dict:  # frame → list of (x, y, label)
     "Clicks in one form. ValueError for what is no click."
     if points is None: return {}
-    check_type(points, (tuple, list, dict, np.ndarray, Tensor), 'The points', '(x, y), or a list of such clicks')
+    check_type(points, (tuple, list, dict, np.ndarray, Tensor), 'The points', '(x, y), or a list of them')
     if not isinstance(points, dict): points = {frame: points}
     made = {}
     for f, clicks in points.items():
