@@ -13,7 +13,8 @@ from PIL import Image
 
 from videodirector.app.cli import parser
 from videodirector.app.jobs import WRITTEN
-from videodirector.data.video import clip_info, read_video, to_bytes
+from videodirector.data.frames import clip_info
+from videodirector.data.video import read_video, to_bytes
 from videodirector.methods.videodirector import Inversion
 from videodirector.metrics.pixels import psnr
 from videodirector.show.clips import write_gif

@@ -20,10 +20,17 @@ class Walk:
 
 @pytest.mark.parametrize('bad, message', [
     (dict(steps=1), 'steps is 1; give a finite number of 2 or more'), (dict(share=1.5), 'share is 1.5; give a number from 0 to 1'),
-    (dict(share=float('nan')), 'share is nan'), (dict(steps=float('inf')), 'steps is inf'), (dict(share=(.2, 1.2)), r'share is \(0.2, 1.2\)'),
-    (dict(form='x'), "form is 'x'; choose one of 'plain', 'odd'"), (dict(words={'a': -1}), 'words is'), (dict(steps='5'), "steps is '5'")])
+    (dict(share=float('nan')), 'share is nan'), (dict(share=(.2, 1.2)), r'share is \(0.2, 1.2\)'),
+    (dict(form='x'), "form is 'x'; choose one of 'plain', 'odd'"), (dict(words={'a': -1}), 'words is')])
 def test_values_that_are_not_allowed(bad, message):
     with pytest.raises(ValueError, match=message): Walk(**bad)
+
+
+@pytest.mark.parametrize('bad, message', [
+    (dict(steps=float('inf')), 'steps is inf, a float; give a whole number'), (dict(steps='5'), "steps is '5', a str; give a whole number"),
+    (dict(loud='no'), "loud is 'no', a str; give true or false"), (dict(words={3: 1.}), 'words is {3: 1.0}')])
+def test_values_of_another_kind(bad, message):
+    with pytest.raises(TypeError, match=message): Walk(**bad)
 
 
 def test_changes_name_fields():

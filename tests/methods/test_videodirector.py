@@ -16,6 +16,7 @@ from videodirector.methods import videodirector as module
 from videodirector.methods.api import Clip, Edit
 from videodirector.methods.videodirector import (
     Inversion, VideoDirector, edit, guidance_term, invert, plan_controls, reconstruct)
+from videodirector.models.sources import as_model
 from videodirector.models.api import Wrapped
 from videodirector.parts.control import SLOTS, slots_at
 from videodirector.parts.guidance import Guide
@@ -93,10 +94,10 @@ def climb_slowly(folder):
     "An inversion that keeps its steps; a process of its own, to be killed."
     import time
     from videodirector.base import run as steps_module
-    write, calm = steps_module.save_file, time.sleep
-    def save_file(*args): write(*args); calm(.1)
+    write, calm = steps_module.write_tensors, time.sleep
+    def write_slowly(*args): write(*args); calm(.1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps_module, 'save_file', save_file)
+        patch.setattr(steps_module, 'write_tensors', write_slowly)
         inverted(make_tiny_model(), mask=box(), inner_steps=3, stdg=STDG(), run=Run(folder=folder))
 
 
@@ -496,7 +497,7 @@ def test_bad_prompts(tiny_model, inversion):
 @pytest.mark.parametrize('settings, message', [
     (dict(tau_c=1.5), '1.5'), (dict(tau_s=-.1), '-0.1'), (dict(weights={'zebra': 2}), 'zebra'), (dict(tau_words={'zebra': .2}), 'zebra'),
     (dict(tau_words={'brown': 1.5}), '1.5'),
-    (dict(blend=('bear', 'zebra')), 'zebra'), (dict(blend='bear'), 'such as'), (dict(blend=('bear', 'tiger'), blend_threshold=2), 'threshold is 2'), (dict(align='guess'), 'guess'),
+    (dict(blend=('bear', 'zebra')), 'zebra'), (dict(blend=('bear',)), 'words of the source and words of the target'), (dict(blend=('bear', 'tiger'), blend_threshold=2), 'threshold is 2'), (dict(align='guess'), 'guess'),
     (dict(region='left'), 'left'), (dict(align='replace', prompt='a tiger'), 'equally many words')])
 def test_bad_settings(tiny_model, inversion, settings, message):
     with pytest.raises(ValueError, match=message): edited(tiny_model, inversion, **settings)
@@ -541,10 +542,10 @@ def test_the_method_prepares_and_edits(tiny_model, inversion):
     assert torch.equal(method.edit(state, TARGET).latents, edited(tiny_model, inversion).latents)
 
 
-def test_files_of_an_earlier_version_are_refused(inversion, tmp_path):
+def test_files_without_settings_are_refused(inversion, tmp_path):
     from videodirector.base.store import write_tensors
     write_tensors(tmp_path / 'old.safetensors', 'Inversion', {'pivots': inversion.pivots, 'null': inversion.null.embeddings}, dict(prompt=SOURCE))
-    with pytest.raises(ValueError, match='earlier version'): Inversion.load(tmp_path / 'old.safetensors')
+    with pytest.raises(ValueError, match='lacks parts of an inversion'): Inversion.load(tmp_path / 'old.safetensors')
 
 
 # what does not belong together
@@ -571,6 +572,10 @@ def test_two_threads_wait_for_each_other(tiny_model, inversion):
     alone = edited(tiny_model, inversion).latents
     with ThreadPoolExecutor(4) as pool: found = list(pool.map(lambda _: edited(tiny_model, inversion).latents, range(6)))
     assert all(torch.equal(z, alone) for z in found)
+
+
+def test_threads_that_share_a_pipeline_wait_for_each_other(tiny_model):
+    assert as_model(tiny_model.pipe).lock is tiny_model.lock is not make_tiny_model().lock
 
 
 def test_inverts_within_inference_mode(tiny_model, inversion):

@@ -33,4 +33,4 @@ def test_score_is_called_by_its_model(tiny_score, tmp_path):
 
 
 def test_a_missing_model_is_named_in_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match='No CLIP model could be read from .*nothing'): TextVideoScore.load(str(tmp_path / 'nothing'))
+    with pytest.raises(ValueError, match='CLIP model could not be read from .*nothing'): TextVideoScore.load(str(tmp_path / 'nothing'))

@@ -240,20 +240,20 @@ def test_lora(saved, where):
 
 
 @pytest.mark.parametrize('make, says', [
-    (lambda root: load(root / 'nowhere'), 'there is no model folder'),
+    (lambda root: load(root / 'nowhere'), 'There is no model folder'),
     (lambda root: load(root / 'files'), 'holds no diffusers pipeline'),
     (lambda root: load('nobody/nothing'), 'holds no diffusers pipeline'),
-    (lambda root: load(root / 'nothing.safetensors'), 'there is no checkpoint file'),
+    (lambda root: load(root / 'nothing.safetensors'), 'There is no checkpoint file'),
     (lambda root: load(root / 'model.ckpt'), 'is a pickle'),
     (lambda root: load(root / 'image', root / 'motion.bin'), 'is a pickle'),
     (lambda root: load(root / 'whole', lora=str(root / 'lora.pt')), 'is a pickle'),
-    (lambda root: load(root / 'whole', lora=str(root / 'nowhere')), 'there is no model folder'),
+    (lambda root: load(root / 'whole', lora=str(root / 'nowhere')), 'There is no model folder'),
     (lambda root: load(root / 'image'), 'image model without motion modules'),
     (lambda root: load(root / 'files' / 'image.safetensors', config=str(root / 'config')), 'without motion modules'),
     (lambda root: load(root / 'files' / 'image.safetensors', root / 'adapter'), 'config='),
     (lambda root: load(root / 'image', root / 'files' / 'motion.safetensors'), 'config='),
-    (lambda root: load(root / 'whole', lora=str(root / 'adapter')), 'no LoRA could be loaded'),
-    (lambda root: load(root / 'image', root / 'nowhere'), 'there is no model folder'),
+    (lambda root: load(root / 'whole', lora=str(root / 'adapter')), 'LoRA could not be read'),
+    (lambda root: load(root / 'image', root / 'nowhere'), 'There is no model folder'),
     (lambda root: load(root / 'whole', root / 'adapter'), 'has its motion modules already'),
 ])
 def test_errors_are_one_sentence(saved, make, says):
@@ -264,7 +264,7 @@ def test_errors_are_one_sentence(saved, make, says):
 def test_folder_of_pickles_is_refused(saved, tmp_path):
     torch.save(make_adapter().state_dict(), tmp_path / 'diffusion_pytorch_model.bin')
     (tmp_path / 'config.json').write_bytes((saved[0] / 'adapter' / 'config.json').read_bytes())
-    with pytest.raises(OSError): load_motion_adapter(str(tmp_path))
+    with pytest.raises(ValueError, match='motion adapter could not be read'): load_motion_adapter(str(tmp_path))
     with pytest.raises(ValueError, match='could not be read'): load(saved[0] / 'image', tmp_path)
 
 

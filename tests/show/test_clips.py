@@ -5,7 +5,8 @@ import torch
 from clips import moving_clip
 from sentences import refuses
 
-from videodirector.data.video import ClipInfo, clip_info, read_video
+from videodirector.data.frames import ClipInfo, clip_info
+from videodirector.data.video import read_video
 from videodirector.metrics.pixels import psnr
 from videodirector.show.clips import gif_bytes, show_frames, show_videos, side_by_side, write_gif
 

@@ -116,7 +116,8 @@ def check_device(
 ) -> None:
     "Raise a `ValueError` for a device that this machine has not."
     import torch
-    try: torch.empty(0, device=device)
+    try:
+        if torch.empty(0, device=device).is_meta: raise RuntimeError('it holds no numbers')
     except (RuntimeError, AssertionError) as error:  # the latter: PyTorch was built without it
         raise ValueError(f'There is no device {device!r} here; '
                          'leave --device out for the best at hand.') from error

@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = ['MEASURING', 'LISTS', 'job', 'list_methods', 'list_presets', 'parser', 'mask_options', 'read', 'left_behind',
-           'Stopped', 'stoppable', 'main']
+           'Stopped', 'stoppable', 'main', 'refused', 'said', 'sentence']
 
 # %% ../../nbs/app/cli.ipynb #0dea8ed0
 import argparse
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 # %% ../../nbs/app/cli.ipynb #879b83c7
+from ..base.given import line_of
 from .options import (
     box_corners, click_options, edit_options, fps_option, method_options, output_options, place)
 from .reports import as_json, list_table, mask_table, report_table
@@ -134,18 +136,64 @@ def main(
     argv: list[str] | None = None,  # arguments; None takes those of the process
 ) -> int:  # exit code: 0; 2 for what cannot be used or written; 128 + n when stopped by signal n
     "The `videodirector` command."
-    started, args = time.perf_counter(), read(sys.argv[1:] if argv is None else list(argv))
-    args.started = started
-    args.unsaved = None
+    started, words = time.perf_counter(), sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows no τ gets a number for it
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that wait leave their core to others
+    if odd := [word for word in words if not word.isprintable() and _is_no_text(word)]:
+        return refused(f'{odd[0]!r} is not UTF-8; rename it, or write it in letters that can be read.')
+    try: args = read(words)
+    except SystemExit:
+        if code := said(''): return code  # there was no room for the help
+        raise
+    args.started, args.unsaved = started, None
     try:
         with stoppable(): report = args.run(args)
-    except (ValueError, OSError, ImportError, FloatingPointError, RuntimeError) as error:
+    except Exception as error:
         if args.debug: raise
-        print(f'videodirector: {error}', file=sys.stderr)
-        return 2
+        return refused(sentence(error))
     except KeyboardInterrupt as error:
-        print(f'videodirector: stopped; {left_behind(args)}.', file=sys.stderr)
+        refused(f'stopped; {left_behind(args)}.')
         return 128 + int(error.args[0] if isinstance(error, Stopped) else signal.SIGINT)
-    print(as_json(report) if args.json else args.show(report))
-    if args.unsaved: print(f'videodirector: {args.unsaved}', file=sys.stderr)
-    return 2 if args.unsaved else 0
+    code = said((as_json(report) if args.json else args.show(report)) + '\n')
+    return refused(args.unsaved) if args.unsaved else code
+
+
+def _is_no_text(word):
+    "Bytes that are no letters reach Python as halves of letters."
+    try: word.encode()
+    except UnicodeEncodeError: return True
+    return False
+
+
+def refused(
+    sentence: str,
+) -> int:  # exit code
+    "Say on stderr why nothing came of it."
+    print(f'videodirector: {sentence}', file=sys.stderr)
+    return 2
+
+
+def said(
+    text: str,
+) -> int:  # exit code: 0, or 2 if there is no room for it
+    "Print all of a text."
+    try: print(text, end='', flush=True)
+    except OSError as error:
+        with suppress(OSError, ValueError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return refused(f'the output cannot be written ({error.strerror}); make room, or send it elsewhere.')
+    return 0
+
+
+def sentence(
+    error: Exception,
+) -> str:
+    "What went wrong, on one line, and what to do."
+    reason = line_of(error)
+    if isinstance(error, MemoryError) or 'out of memory' in reason.lower():
+        return 'there is not enough memory (out of memory); take fewer --frames or a smaller --size.'
+    if isinstance(error, OSError) and error.filename is not None:
+        return f'{str(error.filename)!r} cannot be used ({reason}); choose another place, or make room.'
+    if isinstance(error, (ValueError, TypeError, FloatingPointError, ImportError, OSError)):
+        return f'{reason}.'
+    return f'{type(error).__name__}: {reason}; nobody thought of this, and --debug shows where it happened.'

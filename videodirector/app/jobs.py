@@ -187,7 +187,8 @@ def run_edit(
 ) -> dict:  # the report
     "Edit a video file."
     from videodirector.data.mask import Mask, read_mask
-    from videodirector.data.video import clip_info, read_video, sample_frames
+    from videodirector.data.frames import clip_info
+    from videodirector.data.video import read_video, sample_frames
     check_folder(args.out, args.overwrite)
     check_inputs_stay(args.out, [args.video, args.mask, args.inversion], {*WRITTEN, *results_in(args.out)})
     stored = stored_inversion(args)
@@ -200,6 +201,7 @@ def run_edit(
     with staging(args.out, args.overwrite) as folder:
         from videodirector.bench.score import Case
         from videodirector.methods.api import Clip
+        from videodirector.methods.stored import check_same_clip
         model, judge = load_model(args)
         seconds, size = dict(load=time.perf_counter() - args.started), size_for(args, model, info, stored)
         check_size(model, frames, size)
@@ -207,6 +209,7 @@ def run_edit(
         check_words(model, args.target, 'target', [*work.edit.weights, *work.edit.tau_words])
         if judge: warn_unknown(model, args.source, args.target)
         video, mask = read_video(args.video, frames, size), stored and stored.mask
+        if stored: check_same_clip(model, stored, video)
         if args.mask: mask = Mask(read_mask(args.mask, frames, size, args.video).hard)  # codecs soften edges
         if click: mask = click_mask_of(args, video, click, folder)
         case = Case(Clip(video, args.source, mask), args.target, work.edit.region)
@@ -246,7 +249,8 @@ def run_mask(
 ) -> dict:  # the report
     "Follow what was clicked on through a video file; write a picture for every frame."
     from videodirector.data.mask import save_mask
-    from videodirector.data.video import clip_info, read_video
+    from videodirector.data.frames import clip_info
+    from videodirector.data.video import read_video
     from videodirector.segment.follow import segment
     from videodirector.show.clips import write_gif
     from videodirector.show.masks import overlay
@@ -270,7 +274,7 @@ def check_pictures(
     overwrite: bool,  # may they be there already?
 ) -> None:
     "Raise a `ValueError` for a folder with pictures in it; others would count as frames of the mask."
-    from videodirector.data.video import FRAME_SUFFIXES
+    from videodirector.data.frames import FRAME_SUFFIXES
     files = out.iterdir() if out.is_dir() else []
     there = sorted(file.name for file in files if file.suffix.lower() in FRAME_SUFFIXES)
     others = [name for name in there if name not in names]

@@ -26,7 +26,8 @@ from ..bench.report import machine, rounded
 from ..bench.rows import ROWS, SWEEPS, names_of, setting_of
 from ..bench.suite import read_figures, run_pairs
 from ..bench.tables import contact_sheet, summary, table
-from ..bench.weights import load_parts
+from ..bench.weights import load_parts, weights_in
+from ..data.frames import clip_info
 from ..models.folder import default_device
 from ..parts.settings import EditSettings, InvertSettings
 from ..world.pairs import edit_pairs
@@ -53,7 +54,7 @@ def evaluation_options(
 ) -> None:
     "What both evaluations understand, and the settings of each."
     add = parser.add_argument
-    add('--weights', type=place, metavar='FOLDER',
+    add('--weights', type=place, dest='folder', metavar='FOLDER',  # a setting is called weights, too
         help='with world/ and judge/ in it (default: the shipped weights)')
     add('--sheet', type=place, metavar='PNG', help='picture of the first 32 generated clips, or of all edits')
     add('--out', type=place, metavar='FILE', help='also write the JSON object here')
@@ -76,19 +77,20 @@ def run_model(
 ) -> dict:  # the report, which is also written to `args.out`
     "Measure the embedded model."
     check_outputs([args.out, args.sheet], args.clips)
+    for clip in args.clips: clip_info(clip)
     model, judge = parts_of(args)
     settings, counts = (kind(**changes_in(args, kind)) for kind in (GenerateSettings, Counts))
-    return written(args, evaluate_model(model, judge, settings, counts, args.clips, args.weights, args.sheet,
+    return written(args, evaluate_model(model, judge, settings, counts, args.clips, args.folder, args.sheet,
                                         Run(not args.quiet)))
 
 
 def parts_of(
-    args: argparse.Namespace,  # weights, device
+    args: argparse.Namespace,  # folder, device
 ) -> tuple:  # model and judge
     "What is measured, and what judges it."
     quieten()
     check_device(args.device)
-    return load_parts(args.weights, args.device)
+    return load_parts(args.folder, args.device)
 
 
 def written(
@@ -102,7 +104,6 @@ def written(
             with atomic_path(args.out) as part: part.write_text(as_json(report) + '\n', encoding='utf-8')
     except ValueError as error: args.unsaved = error
     return report
-
 
 # %% ../../nbs/app/measure.ipynb #29a1cef5
 def edits_options(
@@ -153,6 +154,7 @@ def run_benchmark(
     settings = {name: asdict(setting_of(name)) for name in names}
     quieten()
     check_device(args.device)
+    weights_in(args.weights)
     args.out.mkdir(parents=True, exist_ok=True)
     pairs = edit_pairs(args.pairs)
     run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet)

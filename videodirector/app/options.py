@@ -33,7 +33,7 @@ def number_that(
     return parse
 
 
-RATE = number_that(float, lambda rate: 0 < rate < math.inf, 'frame rate; write a number above 0')
+RATE = number_that(float, lambda rate: 0.01 <= rate <= 1000, 'frame rate; write a number from 0.01 to 1000')
 FINITE = number_that(float, math.isfinite, 'finite number')
 SOME = number_that(int, lambda count: count > 0, 'count of things to do; give 1 or more')
 
@@ -43,9 +43,10 @@ def size_of(
 ) -> tuple[int, int]:  # height, width
     "Parses HEIGHTxWIDTH."
     try: height, width = map(int, text.lower().replace('×', 'x').split('x'))
-    except ValueError:
+    except ValueError: height = width = 0
+    if not (0 < height < 2**14 and 0 < width < 2**14):
         wanted = 'write HEIGHTxWIDTH, such as 128x192'
-        raise argparse.ArgumentTypeError(f'{text!r} is not a size; {wanted}') from None
+        raise argparse.ArgumentTypeError(f'{text!r} is not a size; {wanted}')
     return height, width
 
 
@@ -54,7 +55,9 @@ def word_number(
 ) -> tuple[str, float]:
     "Parses WORD=NUMBER."
     word, _, factor = text.rpartition('=')
-    try: return word, FINITE(factor)
+    try:
+        if not word.strip(): raise argparse.ArgumentTypeError
+        return word, FINITE(factor)
     except argparse.ArgumentTypeError:
         wanted = 'write it such as tiger=2'
         raise argparse.ArgumentTypeError(f'{text!r} is no word with a number; {wanted}') from None
@@ -89,6 +92,7 @@ def place(
     "Parses the path of a file or folder, which has a name."
     if not text.strip():
         raise argparse.ArgumentTypeError('a path without a name was given; name a file or folder')
+    if '\0' in text: raise argparse.ArgumentTypeError(f'{text!r} has a zero byte in it; no file is called so')
     return Path(text)
 
 # %% ../../nbs/app/options.ipynb #1c7febb9

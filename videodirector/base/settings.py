@@ -8,6 +8,7 @@ __all__ = ['option', 'check_options', 'range_of', 'changed', 'kind_of', 'parse_v
 # %% ../../nbs/base/settings.ipynb #3c74611f
 from collections.abc import Mapping
 from dataclasses import Field, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
 # %% ../../nbs/base/settings.ipynb #e8428152
@@ -28,10 +29,15 @@ def option(
 def check_options(
     settings,  # a dataclass whose fields were made by `option`
 ) -> None:
-    """Raise a one-sentence `ValueError` for the first value that its field does not allow. Called when
-    settings are made."""
+    """Raise a one-sentence error for the first value that its field does not allow: `TypeError` for another
+    kind of value, `ValueError` for one out of range. Called when settings are made."""
+    hints = get_type_hints(type(settings))
     for f in fields(settings):
-        value, meta = getattr(settings, f.name), f.metadata
+        value, meta = _plain(settings, f.name), f.metadata
+        kinds = get_args(hints[f.name]) or (hints[f.name],)
+        if not any(_is(value, kind) for kind in kinds):
+            wanted = ' or '.join(_named(kind) for kind in kinds)
+            raise TypeError(f'{f.name} is {value!r}, a {type(value).__name__}; give {wanted}.')
         if meta.get('choices') and value not in meta['choices']:
             raise ValueError(f'{f.name} is {value!r}; choose one of {", ".join(map(repr, meta["choices"]))}.')
         low, high = meta.get('low'), meta.get('high')
@@ -42,10 +48,32 @@ def check_options(
                 raise ValueError(f'{f.name} is {value!r}; give {range_of(low, high)}.')
 
 
+def _plain(settings, name):
+    "The value of a field; a number of numpy is made Python's own, which JSON can hold."
+    value = getattr(settings, name)
+    if isinstance(value, Real) and type(value) not in (int, float, bool):
+        value = value.item() if hasattr(value, 'item') else float(value)
+        object.__setattr__(settings, name, value)
+    return value
+
+
+def _is(value, kind):
+    "Is the value of this kind, as settings understand it? Whole numbers are numbers, yes and no are neither."
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    if kind is dict: return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    return isinstance(value, kind)
+
+
+def _named(kind):
+    "A kind of value in words."
+    return _wanted.get(kind) or ('nothing' if kind is type(None) else f'{kind.__name__}(…)')
+
+
 def _fits(x, low, high):
     "Is this a number (or a pair of them) in the range? NaN never is."
-    if isinstance(x, (tuple, list)): return all(_fits(part, low, high) for part in x)
-    if not isinstance(x, (int, float)): return False
+    if isinstance(x, (tuple, list)): return len(x) > 0 and all(_fits(part, low, high) for part in x)
+    if not isinstance(x, Real) or isinstance(x, bool): return False
     return (low is None or x >= low) and (high is None or x <= high) and abs(x) != float('inf')
 
 
@@ -93,7 +121,8 @@ def parse_value(
         raise ValueError(f'{text!r} is no value for {name}; give {_wanted[kind]}.') from None
 
 
-_wanted = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a text'}
+_wanted = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a text',
+           dict: 'a dictionary of words', tuple: 'a pair'}
 
 
 def by_name(

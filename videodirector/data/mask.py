@@ -6,8 +6,6 @@
 __all__ = ['Mask', 'box_of', 'iou', 'as_mask', 'check_mask', 'read_mask', 'save_mask']
 
 # %% ../../nbs/data/mask.ipynb #5e3ea474
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from ..base.given import check_input, check_path, check_type
 from ..base.store import atomic_path
-from .video import (
-    FRAME_SUFFIXES, ClipInfo, clip_info, measured, open_frames, resize, sample_frames)
+from .frames import FRAME_SUFFIXES, clip_info
+from .mask_files import open_mask
+from .video import check_frame_size, resize, sample_frames
 
 # %% ../../nbs/data/mask.ipynb #b9cb8c3d
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,9 +30,9 @@ class Mask:
 
     def __post_init__(self):
         v = self.values
-        if not isinstance(v, Tensor) or v.ndim != 3 or 0 in v.shape:
-            got = list(v.shape) if isinstance(v, Tensor) else type(v).__name__
-            raise ValueError(f'A mask is [frames, height, width], and this is {got}.')
+        check_type(v, Tensor, 'A mask', 'a tensor [frames, height, width] of shares')
+        if v.ndim != 3 or 0 in v.shape or v.is_complex():
+            raise ValueError(f'A mask is [frames, height, width], and this is {list(v.shape)} {v.dtype}.')
         v = v.detach().float()
         if not (v.min() >= 0 and v.max() <= 1):  # nor for nan
             reach = f'{v.min():.3g} to {v.max():.3g}'
@@ -115,6 +115,7 @@ def iou(
     a: Mask, b: Mask,  # of one shape
 ) -> Tensor:  # [F], 0…1; 1 where both are empty
     "Intersection over union of each frame, of the hard masks."
+    for mask in (a, b): check_type(mask, Mask, 'What iou compares', 'two values `Mask`')
     _fitting(b, a)
     x, y = a.hard, b.hard.to(a.hard.device)
     both, either = (x & y).sum((1, 2)), (x | y).sum((1, 2))
@@ -124,13 +125,13 @@ def iou(
 def as_mask(
     mask: Mask | Tensor | np.ndarray | None,  # a mask, or booleans [F, H, W], True = foreground
 ) -> Mask | None:  # None stays None
-    "What somebody gave for a mask, as one. ValueError for anything else."
+    "What somebody gave for a mask, as one. ValueError for other tensors, TypeError for anything else."
     if mask is None or isinstance(mask, Mask): return mask
+    check_type(mask, (Tensor, np.ndarray), 'The mask', 'booleans [frames, height, width], or a `Mask`')
     given = torch.from_numpy(mask) if isinstance(mask, np.ndarray) and mask.dtype == bool else mask
     if isinstance(given, Tensor) and given.dtype == torch.bool and given.ndim == 3: return Mask(given)
-    got = f'a {type(given).__name__}'
-    if hasattr(given, 'shape'): got = f'{given.dtype} of shape {list(given.shape)}'
-    raise ValueError(f'The mask is {got}; give booleans [frames, height, width], or a `Mask`.')
+    raise ValueError(f'The mask is {given.dtype} of shape {list(given.shape)}; give booleans [frames, '
+                     'height, width], or a `Mask`.')
 
 
 def check_mask(
@@ -149,45 +150,6 @@ def check_mask(
         raise ValueError('The mask is empty in every frame; mark the foreground, or give no mask.')
     return mask
 
-# %% ../../nbs/data/mask.ipynb #dc4fd755
-def _pictures(path):
-    "The frames of a video or a folder, as grey [F, H, W] from 0 to 1."
-    if path.is_dir(): _check_numbers(path)
-    frames = [(read().mean(axis=2) / 255).astype(np.float32) for *_, read in open_frames(path)]
-    measured(path, [frame.shape for frame in frames])
-    return np.stack(frames)
-
-
-def _check_numbers(folder):
-    "A ValueError if numbered pictures leave out numbers."
-    names = [f.stem for f in folder.iterdir() if f.suffix.lower() in FRAME_SUFFIXES and f.name[0] != '.']
-    numbers = sorted(int(n) for n in names if n.isdigit())
-    if len(numbers) < 3 or len(numbers) < len(names): return
-    steps = [b - a for a, b in zip(numbers, numbers[1:])]
-    if missing := [a + min(steps) for a, step in zip(numbers, steps) if step != min(steps)]:
-        raise ValueError(f'The folder {str(folder)!r} lacks frame {missing[0]}; '
-                         'give one picture for every frame.')
-
-# %% ../../nbs/data/mask.ipynb #61948cfd
-def _array(path):
-    "A stored array [F, H, W] of numbers from 0 to 1; whole numbers may go up to 255."
-    try:
-        stored = np.load(path)
-        array = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
-    except (ValueError, OSError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f'{str(path)!r} holds no array; store one [frames, height, width].') from error
-    if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(f'The array in {str(path)!r} must be [frames, height, width], '
-                         f'and is {list(array.shape)}.')
-    if array.dtype.kind not in 'buif':
-        raise ValueError(f'The array in {str(path)!r} must hold numbers or booleans, '
-                         f'and holds {array.dtype}.')
-    if array.dtype.kind in 'ui' and array.max() > 1: array = array / 255
-    if not (array.min() >= 0 and array.max() <= 1):
-        raise ValueError(f'The values in {str(path)!r} must lie in 0…1, or in 0…255 as whole numbers, '
-                         f'and reach from {array.min():.3g} to {array.max():.3g}.')
-    return array.astype(np.float32)
-
 # %% ../../nbs/data/mask.ipynb #56fd4e7f
 def read_mask(
     path: str | Path,  # folder of pictures (white = foreground), npz or npy [F, H, W], or video
@@ -198,16 +160,16 @@ def read_mask(
     """Read a mask. FileNotFoundError if there is none.
 
     ValueError if it is empty, has missing or odd-sized frames, or does not fit."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f'There is no mask at {str(path)!r}; '
-                                'give a folder of pictures, an npz or a video.')
-    values = (_array if path.suffix.lower() in ('.npz', '.npy') else _pictures)(path)
-    if clip is not None: _check_fit(path, ClipInfo(*values.shape), clip_info(clip))
-    mask = Mask(torch.from_numpy(values[list(sample_frames(len(values), frames or len(values)))]))
+    path = check_input(path, 'mask', 'a folder of pictures, an npz or a video')
+    if size is not None: check_frame_size(size)
+    info, read = open_mask(path)
+    if clip is not None: _check_fit(path, info, clip_info(clip))
+    values = read(sample_frames(info.frames, info.frames if frames is None else frames))
+    mask = Mask(torch.from_numpy(values))
     if size: mask = mask.resized(*size)
     if not mask.hard.any():
-        raise ValueError(f'The mask {str(path)!r} is empty: no pixel is foreground in any frame.')
+        raise ValueError(f'The mask {str(path)!r} is empty: no pixel is foreground in any frame, and the '
+                         f'largest share is {mask.values.max():.2f}.')
     return mask
 
 
@@ -227,7 +189,7 @@ def save_mask(
     path: str | Path,  # an .npz file, or a folder for one PNG a frame
 ) -> None:
     "Store a mask: as npz exactly, as pictures with 256 levels. ValueError if the place cannot be written to."
-    path = Path(path)
+    path = check_path(path)
     values = mask.values.cpu() if mask.is_soft else mask.hard.cpu()
     if path.suffix.lower() == '.npz':
         with atomic_path(path) as part, open(part, 'wb') as file:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 # %% ../../nbs/methods/api.ipynb #30a535bd
 from torch import Tensor
+from ..base.given import check_type, reason_of
 from ..base.run import Run
 from ..base.store import read_tensors, write_tensors
 from ..data.mask import Mask, as_mask
@@ -26,6 +27,8 @@ class Clip:
     mask: Mask | None = None  # its foreground; a bool tensor [F,H,W] is converted
 
     def __post_init__(self):
+        check_type(self.video, Tensor, 'The video', 'a tensor [frames, 3, height, width]')
+        check_type(self.prompt, str, 'The prompt', 'a text')
         object.__setattr__(self, 'video', self.video.detach().float().cpu())
         object.__setattr__(self, 'mask', as_mask(self.mask))
 
@@ -58,7 +61,10 @@ class Edit:
     def load(cls, path: str | Path) -> 'Edit':
         "Read what `save` wrote, bit for bit, onto the CPU. Raises `ValueError` for another kind of file."
         tensors, facts = read_tensors(path, 'Edit')
-        return cls(**tensors, **facts)
+        try: return cls(**tensors, **facts)
+        except TypeError as error:
+            raise ValueError(f'{str(path)!r} lacks parts of an edit ({reason_of(error)}); '
+                             'edit again.') from error
 
 # %% ../../nbs/methods/api.ipynb #7c1d0579
 @dataclass(frozen=True)

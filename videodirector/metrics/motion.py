@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..data.mask import Mask, as_mask
 from ..data.flow import optical_flow, warp
-from .pixels import check_pair
+from .pixels import check_measurable, check_pair
 
 # %% ../../nbs/metrics/motion.ipynb #22749a6e
 def halfway(
@@ -31,6 +31,7 @@ def motion_smoothness(
     interpolate=halfway,  # function of two frames that returns the one between
 ) -> float:  # 0 … 1
     "How well every second frame follows from its neighbours (VBench's MS). `ValueError` for under 3 frames."
+    check_measurable(video)
     if len(video) < 3:
         raise ValueError(f'The clip has {len(video)} frames and motion smoothness needs 3; give more.')
     video, dropped = video.detach().float(), range(1, len(video) - 1, 2)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from ..models.complete import check_source_type, load_complete, loading
 from ..models.folder import weights_folder
 
 # %% ../../nbs/metrics/text.ipynb #47723e31
@@ -51,13 +52,12 @@ class TextVideoScore:
         "WorldCLIP, or any model in safetensors, called by the end of its id. `ValueError` if there is none."
         name, source = 'WorldCLIP', weights_folder() / 'clip'
         if model is not None: name, source = Path(model).name, model
-        try:
-            clip = CLIPModel.from_pretrained(source, use_safetensors=True)
+        for given in (source, tokenizer or source): check_source_type(given, 'The CLIP model')
+        with loading(source, 'CLIP model'):
+            clip = load_complete(CLIPModel, source)
             words = CLIPTokenizer.from_pretrained(tokenizer or source)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f'No CLIP model could be read from {str(source)!r} ({reason}); '
-                             'give a folder that holds one in safetensors, or go online once.') from error
+            if not 2 < len(words) <= clip.config.text_config.vocab_size:
+                raise ValueError(f'its tokenizer knows {len(words)} words')
         return cls(name, clip.float().to(device).eval(), words)
 
     def of_frames(

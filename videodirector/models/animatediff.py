@@ -25,7 +25,8 @@ class StableDiffusion:
         pipe,  # a diffusers pipeline with vae, text_encoder, tokenizer, scheduler and unet
     ):
         self.pipe, self.vae, self.unet, self.scheduler = pipe, pipe.vae, pipe.unet, pipe.scheduler
-        self.text_encoder, self.tokenizer, self.lock = pipe.text_encoder, pipe.tokenizer, RLock()
+        self.text_encoder, self.tokenizer = pipe.text_encoder, pipe.tokenizer
+        self.lock = vars(pipe).setdefault('_lock', RLock())  # one for all that are made of this pipeline
 
     def __repr__(self):
         weights = sum(p.numel() for p in self.unet.parameters())
@@ -79,7 +80,8 @@ class StableDiffusion:
         if tokens > limit:
             raise ValueError(f'the prompt has {tokens} tokens and the text encoder takes {limit}; shorten it')
         ids = self.tokenizer(prompt, padding='max_length', max_length=limit, return_tensors='pt').input_ids
-        return self.text_encoder(ids.to(self.text_encoder.device))[0].float()
+        text = self.text_encoder(ids.to(self.text_encoder.device))[0].float()
+        return check_finite(text, 'What the text encoder makes of the prompt')
 
     def by_frame(self,
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]

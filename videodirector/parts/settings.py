@@ -6,9 +6,11 @@
 __all__ = ['REGIONS', 'TERMS', 'SD15_BLOCKS', 'STDG', 'InvertSettings', 'EditSettings', 'as_tuple']
 
 # %% ../../nbs/parts/settings.ipynb #645bc5ed
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # %% ../../nbs/parts/settings.ipynb #a4c28072
+from ..base.given import check_type
 from ..base.settings import check_options, option
 from ..sampling.forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS
 
@@ -31,8 +33,12 @@ class STDG:
     def __post_init__(self):
         if self.region not in REGIONS:
             raise ValueError(f'region is {self.region!r}; choose one of {", ".join(REGIONS)}.')
-        blocks = tuple((str(name), float(t), float(s)) for name, t, s in self.blocks)
+        try: blocks = tuple((str(name), float(t), float(s)) for name, t, s in self.blocks)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'blocks is {self.blocks!r}; give several of (block, weight of temporal losses, '
+                             'of spatial losses).') from error
         object.__setattr__(self, 'blocks', blocks)
+        for name in TERMS: check_type(getattr(self, name), (int, float), f'The weight {name}', 'a number')
         for x in (*(getattr(self, name) for name in TERMS), *(x for block in self.blocks for x in block[1:])):
             if not 0 <= x < float('inf'):
                 raise ValueError(f'A weight of the guidance is {x}; give finite ones of 0 or more.')
@@ -109,9 +115,20 @@ class EditSettings:
 
     def __post_init__(self):
         for name in ('tau_c', 'tau_s', 'blend'): object.__setattr__(self, name, as_tuple(getattr(self, name)))
-        tau_words = {word: as_tuple(tau) for word, tau in dict(self.tau_words).items()}
-        object.__setattr__(self, 'tau_words', tau_words)
+        if isinstance(self.tau_words, Mapping):
+            tau_words = {word: as_tuple(tau) for word, tau in self.tau_words.items()}
+            object.__setattr__(self, 'tau_words', tau_words)
         check_options(self)
+        for name, tau in dict(tau_c=self.tau_c, tau_s=self.tau_s, **self.tau_words).items():
+            if isinstance(tau, tuple) and (len(tau) != 2 or tau[0] > tau[1]):
+                raise ValueError(f'{name} is {tau}; give one share, or where it begins and where it ends.')
+        if self.blend is not None and (len(self.blend) != 2 or not all(map(_are_words, self.blend))):
+            raise ValueError(f'blend is {self.blend!r}; give words of the source and words of the target.')
+
+
+def _are_words(x):
+    "One word, or several."
+    return isinstance(x, str) or isinstance(x, tuple) and all(isinstance(word, str) for word in x)
 
 
 def as_tuple(

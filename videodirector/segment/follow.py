@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from ..base.given import check_type
 from ..data.mask import Mask
 from ..data.video import resize
 from .prompts import check_prompts, clicks_by_frame, sam2_prompts
@@ -83,11 +84,14 @@ def segment(
 
     Several things: `segment(…) | segment(…)`. ValueError for prompts outside the clip, or if nothing is
     found."""
+    check_type(video, Tensor, 'The clip', 'a tensor [frames, 3, height, width], as read_video returns')
     if video.ndim != 4 or video.shape[1] != 3:
         raise ValueError(f'The clip has shape {list(video.shape)}; give [frames, 3, height, width].')
-    if not isinstance(model, nn.Module): model = load_sam2(model, video.device)
+    if not video.isfinite().all():
+        raise ValueError('The clip holds values that are not finite; read it again.')
     clicks = clicks_by_frame(points, frame)
     check_prompts(video.shape, clicks, box, mask, frame)
+    if not isinstance(model, nn.Module): model = load_sam2(model, video.device)
     prompts = sam2_prompts(video.shape, clicks, box, mask, frame, model)
     size = model.image_size
     frames = normalise(resize(video.to(model.device, torch.float32), (size, size)))[:, None]

@@ -6,10 +6,13 @@
 __all__ = ['clicks_by_frame', 'middle', 'check_prompts', 'sam2_prompts']
 
 # %% ../../nbs/segment/prompts.ipynb #75d62445
+from numbers import Integral
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from ..base.given import check_type
 from ..data.mask import Mask
 from ..data.regions import box_mask
 from ..data.video import resize
@@ -21,11 +24,13 @@ def clicks_by_frame(
 ) -> dict:  # frame → list of (x, y, label)
     "Clicks in one form. ValueError for what is no click."
     if points is None: return {}
+    check_type(points, (tuple, list, dict, np.ndarray, Tensor), 'The points', '(x, y), or a list of them')
     if not isinstance(points, dict): points = {frame: points}
     made = {}
     for f, clicks in points.items():
         clicks = [clicks] if len(clicks) and np.ndim(clicks[0]) == 0 else clicks
         for click in clicks:
+            check_type(click, (tuple, list, np.ndarray, Tensor), 'A click', '(x, y), or (x, y, label)')
             if len(click) not in (2, 3) or len(click) == 3 and click[2] not in (0, 1):
                 raise ValueError(f'{tuple(click)} is no click; give (x, y), or (x, y, label) '
                                  'with label 1 on the thing and 0 beside it.')
@@ -49,6 +54,9 @@ def check_prompts(
     box: tuple | None = None, mask: Tensor | Mask | None = None, frame: int = 0,  # as `segment` takes them
 ) -> None:
     "A ValueError for prompts that don't fit a clip of this shape."
+    check_type(box, (tuple, list, np.ndarray, Tensor, type(None)), 'The box', '(left, top, right, bottom)')
+    check_type(mask, (Tensor, Mask, type(None)), 'The mask', 'a tensor [height, width], or a `Mask`')
+    check_type(frame, Integral, 'The frame', 'its number')
     length, _, height, width = shape
     drawn = {frame} if box is not None or mask is not None else set()
     if not (clicks or drawn): raise ValueError('Nothing says what to segment; give points, a box or a mask.')

@@ -14,6 +14,7 @@ from types import ModuleType
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from ..models.complete import check_source_type
 from ..models.folder import weights_folder
 
 # %% ../../nbs/segment/sam2.ipynb #fa2476ee
@@ -110,6 +111,7 @@ def load_sam2(
 ) -> nn.Module:  # sam2's SAM2Base, float32
     "A SAM 2 that can segment. FileNotFoundError or ValueError (a sentence) if there is none."
     import_sam2()
+    if source is not None: check_source_type(source, 'The model')
     folder = weights_folder() / 'sam2' if source is None else Path(source)
     stored = (folder / 'config.json').is_file() and (folder / 'model.safetensors').is_file()
     model = _load_stored(folder) if stored else _load_meta(*_meta_checkpoint(str(source)))

@@ -89,13 +89,13 @@ def side_by_side(
     videos: dict[str, Tensor],  # title → [F, 3, H, W] in [-1, 1]; F and H the same for all
 ) -> Tensor:  # [F, 3, H + title, total width] in [-1, 1]
     "One clip with all clips next to each other under their titles."
+    for video in videos.values(): check_video(video)
     shapes = {title: (len(video), video.shape[2]) for title, video in videos.items()}
     if len(set(shapes.values())) != 1:
         raise ValueError('Clips side by side need the same number of frames and the same height, '
                          f'not {shapes}.')
     columns = []
     for title, video in videos.items():
-        check_video(video)
         bar = _title_bar(title, video.shape[3]).expand(len(video), -1, -1, -1)
         columns += [torch.cat([bar, video.detach().float().cpu()], dim=2)]
     gap = torch.ones(*columns[0].shape[:3], GAP)
