@@ -1,6 +1,8 @@
 """Fixtures shared by the tests, and each test process's share of the cores."""
 import os
 
+for name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'):  # what is started from here keeps what one layer frees for the next: a sixth faster
+    os.environ.setdefault(name, '1000000000')
 if workers := os.environ.get('PYTEST_XDIST_WORKER_COUNT'):  # only in a worker: what the first process sets, its workers inherit
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // int(workers))))
 
@@ -16,14 +18,22 @@ from videodirector.models.animatediff import AnimateDiff
 from videodirector.models.judge import Judge, world_classes
 
 
-SHARED = {'demo', 'done'}  # fixtures of a module that take a minute: their tests stay together in one process
+TOGETHER = ('tests/app/test_jobs.py::test_demo', 'tests/bench/test_suite.py',
+            'tests/methods/test_videodirector.py::test_a_killed')  # each has a fixture that takes long, made once in one process
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "Tests go to whichever process is free, those that share a costly fixture to the same one."
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items):
     "Lessons, which take longest, come first; the short tests at the end let all processes finish together."
-    for item in items:
-        for name in SHARED & set(item.fixturenames): item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: not item.name.startswith('test_lesson_runs'))
 
 
@@ -47,10 +57,10 @@ def tiny_tokenizer() -> CLIPTokenizer:
 
 
 def tiny_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    "A random text encoder, 16 tokens of width 16."
+    "A random text encoder of width 16, for as many tokens as the tokenizer gives."
     return CLIPTextModel(CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        max_position_embeddings=tokenizer.model_max_length, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id)).eval()
 
 

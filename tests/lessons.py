@@ -136,7 +136,8 @@ def shared_kernel():
 
 def cleared(folder: Path):
     "A cell that makes a used kernel as good as new: no names, and the right folder."
-    return v4.new_code_cell(f'%reset -f\nimport os\nos.chdir({str(folder)!r})\ndel os')
+    libraries = 'import diffusers, transformers'  # whose loggers write for ever to the stderr that they find first; later it may be redirected
+    return v4.new_code_cell(f'%reset -f\n{libraries}, os\nos.chdir({str(folder)!r})\ndel diffusers, transformers, os')
 
 
 def execute_lesson(

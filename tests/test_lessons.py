@@ -50,10 +50,9 @@ def kernel():
 
 
 @pytest.mark.parametrize('path', [*lessons(), NBS / 'index.ipynb'], ids=name_of)
-def test_lesson_runs(path, monkeypatch):
-    for name in ('MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'): monkeypatch.setenv(name, '1000000000')  # glibc then keeps what one layer frees for the next: a sixth faster
+def test_lesson_runs(path, kernel):
     if path.stem in IN_A_BROWSER and not browser_missing(): pytest.skip('the test of its widget runs it, cell by cell, in a browser')
-    found = differences(read(path), execute_lesson(path))
+    found = differences(read(path), execute_lesson(path, kernel=kernel))
     assert not found, '\n\n'.join(found)
 
 

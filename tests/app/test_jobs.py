@@ -144,7 +144,7 @@ def demo(tmp_path_factory):
     "The demo as a person runs it, though shorter: report, peak memory in bytes, stderr."
     out = tmp_path_factory.mktemp('demo') / 'out'
     command = sys.executable, '-c', 'import sys; from videodirector.app.cli import main; sys.exit(main())'
-    done = subprocess.run([*command, 'demo', '--frames', '8', '--inner-steps', '3', '--json', '--out', out], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, 'demo', '--frames', '4', '--inner-steps', '3', '--json', '--out', out], check=True, capture_output=True, text=True)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
     return json.loads(done.stdout), memory, done.stderr
 

@@ -1,8 +1,7 @@
 "Models and rows that several tests of the bench need."
 import pytest
 import torch
-from conftest import make_tiny_pipe
-from transformers import CLIPTextConfig, CLIPTextModel
+from conftest import make_tiny_pipe, tiny_text_encoder
 
 from videodirector.models.animatediff import AnimateDiff
 from videodirector.models.judge import Judge, world_classes
@@ -19,10 +18,7 @@ def model():
     "The tiny model, with room for whole captions."
     pipe = make_tiny_pipe()
     pipe.tokenizer.model_max_length = 160
-    pipe.text_encoder = CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(pipe.tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=160, bos_token_id=pipe.tokenizer.bos_token_id,
-        eos_token_id=pipe.tokenizer.eos_token_id, pad_token_id=pipe.tokenizer.pad_token_id)).eval()
+    pipe.text_encoder = tiny_text_encoder(pipe.tokenizer)
     return AnimateDiff(pipe)
 
 

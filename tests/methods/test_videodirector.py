@@ -1,4 +1,7 @@
 "The whole method on a tiny random model: neutral settings change nothing, strong ones do, bad input is refused in one sentence."
+import multiprocessing
+import shutil
+import time
 import warnings
 from dataclasses import replace
 
@@ -92,7 +95,6 @@ def test_a_run_can_be_stopped_before_any_step(tiny_model, inversion, monkeypatch
 
 def climb_slowly(folder):
     "An inversion that keeps its steps; a process of its own, to be killed."
-    import time
     from videodirector.base import run as steps_module
     write, calm = steps_module.write_tensors, time.sleep
     def write_slowly(*args): write(*args); calm(.1)
@@ -101,18 +103,23 @@ def climb_slowly(folder):
         inverted(make_tiny_model(), mask=box(), inner_steps=3, stdg=STDG(), run=Run(folder=folder))
 
 
-@pytest.mark.parametrize('until', [3, 2 * STEPS])  # files: while climbing, while tuning
-def test_a_killed_inversion_goes_on_and_ends_bit_equal(tmp_path, until):
-    import multiprocessing
-    import time
-    process = multiprocessing.get_context('spawn').Process(target=climb_slowly, args=(tmp_path,))
+@pytest.fixture(scope='module')
+def killed(tmp_path_factory):
+    "The steps that an inversion had kept when it was killed while tuning, oldest first."
+    folder = tmp_path_factory.mktemp('killed')
+    process = multiprocessing.get_context('spawn').Process(target=climb_slowly, args=(folder,))
     process.start()
-    def done():
-        return list(tmp_path.glob('[!.]*.safetensors'))
-    while len(done()) < until and process.is_alive(): time.sleep(.005)
+    def done(): return sorted(folder.glob('[!.]*.safetensors'), key=lambda path: path.stat().st_mtime_ns)
+    while len(done()) < 2 * STEPS and process.is_alive(): time.sleep(.005)
     process.kill(); process.join()
-    assert until <= len(done()) < 3 * STEPS and process.exitcode < 0, 'it was not killed on the way'
-    before = {path: path.stat().st_mtime_ns for path in done()}
+    assert 2 * STEPS <= len(done()) < 3 * STEPS and process.exitcode < 0, 'it was not killed on the way'
+    return done()
+
+
+@pytest.mark.parametrize('until', [3, None])  # files: while climbing, while tuning
+def test_a_killed_inversion_goes_on_and_ends_bit_equal(killed, tmp_path, until):
+    for path in (killed[0].with_name('inputs.json'), *killed[:until]): shutil.copy2(path, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     settings = dict(mask=box(), inner_steps=3, stdg=STDG())
     again, whole = inverted(make_tiny_model(), run=Run(folder=tmp_path), **settings), inverted(make_tiny_model(), **settings)
     assert torch.equal(again.pivots, whole.pivots) and torch.equal(again.null.embeddings, whole.null.embeddings)

@@ -24,6 +24,7 @@ class Recipe:
     vae_batch: int = 64  # frames a GPU
     vae_lr: float = 1e-3
     vae_photos: float = 0.15  # share of photographs in a batch
+    vae_crops: int = 8192  # windows cut from them beforehand
     vae_kl: float = 1e-4
     judge_steps: int = 6000
     judge_batch: int = 128  # clips a GPU

@@ -88,7 +88,8 @@ class VAEBatches:
     ):
         self.frames, self.recipe, self.worker = frames, recipe, worker
         self.count = int(recipe.vae_batch * recipe.vae_photos) if photos else 0
-        self.crops = photo_crops(photos, 8192, worker.generator(recipe.seed, 0)).byte() if photos else None
+        draw = worker.generator(recipe.seed, 0)
+        self.crops = photo_crops(photos, recipe.vae_crops, draw).byte() if photos else None
 
     def __call__(self, step: int) -> tuple:
         "Arguments of `VAELoss`."
