@@ -19,8 +19,8 @@ def check_type(
     wanted: str,  # what to give
 ) -> None:
     "Raise a one-sentence `TypeError` that names the argument, the type that was given and what is wanted."
-    if isinstance(value, kinds): return
-    given = type(value).__name__
+    kinds, given = kinds if isinstance(kinds, tuple) else (kinds,), type(value).__name__
+    if isinstance(value, kinds) or given in {kind.__name__ for kind in kinds}: return
     article = '' if value is None else 'an ' if given[0] in 'aeiou' else 'a '
     raise TypeError(f"{name} is {article}{'None' if value is None else given}; give {wanted}.")
 
