@@ -76,7 +76,7 @@ def check_same_clip(
     model: VideoModel,
     inversion,  # an `Inversion`
     video: Tensor,  # [F,3,H,W] in [-1,1], as large as the clip that was inverted
-    tolerance: float = .02,  # how far the latents may be apart, as a share of their size
+    tolerance: float = .15,  # how far the latents may be apart, as a share of their size
 ) -> None:
     "Raise a one-sentence `ValueError` if the inversion was made of another clip."
     stored, own = inversion.pivots[0].cpu(), model.encode(video)[0].cpu()
