@@ -139,7 +139,7 @@ def main(
     started, words = time.perf_counter(), sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):  # a terminal that knows no τ gets a number for it
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that wait leave their core to others
+    os.environ.setdefault('GOMP_SPINCOUNT', '3000')  # a thread that waits soon leaves its core to others
     if odd := [word for word in words if not word.isprintable() and _is_no_text(word)]:
         return refused(f'{odd[0]!r} is not UTF-8; rename it, or write it in letters that can be read.')
     try: args = read(words)
