@@ -88,10 +88,10 @@ class Smooth:
 
 @pytest.mark.parametrize('side, frames', [(2, 8), (3, 9), (2, 6)])
 def test_sampling_is_the_loop_that_shuffles_in_place(model, side, frames):
-    schedule = Schedule.of(model.scheduler, 4, 7.5)
-    z, null, text = torch.rand(1, 4, frames, 4, 6, dtype=torch.float64), torch.rand(4, 1, 5, 3).double(), torch.rand(1, 5, 3).double()
+    schedule = Schedule.of(model.scheduler, 4, 7.5)  # guidance is the schedule's here
+    z, null, text = torch.rand(1, 4, frames, 4, 6, dtype=torch.float64), *torch.rand(2, 1, 5, 3).double()
     predict = Wrapped(model, lambda _, *given: Smooth().predict(*given))
-    got = sample_grids(lambda order: predict, z, (null, text), schedule, RaveEdit(side, seed=1), QUIET)
+    got = sample_grids(lambda order: predict, z, (null, text), schedule, RaveEdit(grid=side, seed=1), QUIET)
     generator, x, place = torch.Generator().manual_seed(1), z.clone(), torch.arange(frames)
     for i, t in enumerate(schedule):
         shuffle = torch.randperm(frames, generator=generator)
@@ -103,7 +103,7 @@ def test_sampling_is_the_loop_that_shuffles_in_place(model, side, frames):
             big = torch.zeros(1, 4, 1, 4 * side, 6 * side, dtype=torch.float64)
             cells = [(m * side**2 + n, slice(n // side * 4, n // side * 4 + 4), slice(n % side * 6, n % side * 6 + 6)) for n in range(side**2)]
             for f, rows, columns in cells: big[:, :, 0, rows, columns] = pictures[:, :, f]
-            eps_u, eps_c = (Smooth().predict(big, t, words) for words in (null[i], text))
+            eps_u, eps_c = (Smooth().predict(big, t, words) for words in (null, text))
             eps = eps_u + 7.5 * (eps_c - eps_u)
             for f, rows, columns in cells: new[:, :, f] = eps[:, :, 0, rows, columns]
         a, b = schedule.alphas[i], schedule.next_alphas[i]
@@ -117,21 +117,21 @@ def test_sampling_is_the_loop_that_shuffles_in_place(model, side, frames):
 # what is neutral
 
 def test_preparing_is_inversion_without_a_prompt(model, state):
-    assert torch.equal(state.inversion.pivots, invert_ddim(model, model.encode(clip().video), model.embed(''), state.inversion.schedule, QUIET))
-    assert torch.equal(state.inversion.null.embeddings, model.embed('')[None].expand(STEPS, -1, -1, -1))
-    assert state.inversion.prompt == SOURCE and state.inversion.schedule.guidance_scale == 7.5
+    source = state[1]
+    assert torch.equal(source.pivots, invert_ddim(model, model.encode(clip().video), model.embed(''), source.schedule, QUIET))
+    assert source.prompt == SOURCE and 'RaveInversion' in repr(source) and source.images is None
 
 
 def test_one_frame_a_grid_is_sampling_frame_by_frame(model, state):
-    plain = sample_ddim(model, state.inversion.pivots[-1:], model.embed(TARGET), model.embed(''), state.inversion.schedule, QUIET)
+    plain = sample_ddim(model, state[1].pivots[-1:], model.embed(TARGET), model.embed(''), state[1].schedule, QUIET)
     assert_close(edited(state, grid=1).latents, plain)
     assert_close(edited(state, grid=1, shuffle=False).latents, plain)
 
 
 def test_settings_and_the_prompt_reach_the_result(state):
     base = edited(state).latents
-    assert base.shape == state.inversion.pivots[-1:].shape
-    for other in (edited(state, grid=3), edited(state, shuffle=False), edited(state, seed=1), edited(state, SOURCE)):
+    assert base.shape == state[1].pivots[-1:].shape
+    for other in (edited(state, grid=3), edited(state, guidance_scale=7.5), edited(state, shuffle=False), edited(state, seed=1), edited(state, SOURCE)):
         assert (other.latents - base).abs().max() > 1e-4
     assert torch.equal(edited(state).latents, base)  # the same seed
     assert torch.equal(edited(state, grid=2, shuffle=False, seed=5).latents, edited(state, shuffle=False).latents)
@@ -140,18 +140,15 @@ def test_settings_and_the_prompt_reach_the_result(state):
 def test_the_same_prompt_is_its_own_reconstruction(state):
     one, other = edited(state, SOURCE), edited(state, SOURCE)
     assert torch.equal(one.video, other.video) and one.prompt == one.source_prompt == SOURCE
-    assert one.method == 'rave' and one.settings == dict(grid=2, shuffle=True, seed=0, variant='RAVE w/o ControlNet')
+    assert one.method == 'rave' and one.settings == dict(steps=STEPS, guidance_scale=4., grid=2, shuffle=True, seed=0, variant='RAVE w/o ControlNet')
 
 
-def test_an_edit_is_saved_and_a_run_is_resumed(model, tmp_path):
+def test_a_run_is_resumed(model, tmp_path):
     told, method, settings = [], RAVE(), RaveInvert(STEPS)
     first = method.prepare(model, clip(), settings, Run(progress=False, folder=tmp_path))
     again = method.prepare(model, clip(), settings, Run(progress=False, folder=tmp_path, on_step=lambda *step: told.append(step)))
-    assert torch.equal(first.inversion.pivots, again.inversion.pivots) and len(told) == STEPS
-    with pytest.raises(ValueError, match='other inputs'): method.prepare(model, clip(), RaveInvert(STEPS, 3.), Run(progress=False, folder=tmp_path))
-    first.inversion.save(tmp_path / 'inversion')
-    stored = model, type(first.inversion).load(tmp_path / 'inversion')
-    assert torch.equal(method.edit(stored, TARGET, run=QUIET).latents, method.edit(first, TARGET, run=QUIET).latents)
+    assert torch.equal(first[1].pivots, again[1].pivots) and told == [('inversion', i, STEPS) for i in range(STEPS)]
+    with pytest.raises(ValueError, match='other inputs'): method.prepare(model, clip(), RaveInvert(STEPS + 1), Run(progress=False, folder=tmp_path))
 
 
 # recordings hear of frames
@@ -192,7 +189,7 @@ def test_with_a_controlnet_it_is_rave(model, state):
     method, plain = RAVE(make_controlnet(model), images), edited(state)
     assert (method.title, RAVE().title) == ('RAVE', 'RAVE w/o ControlNet')
     helped = method.prepare(model, clip(), RaveInvert(STEPS), QUIET)
-    assert (helped.inversion.pivots[-1] - state.inversion.pivots[-1]).abs().max() > 1e-4  # it helps to invert too
+    assert (helped[1].pivots[-1] - state[1].pivots[-1]).abs().max() > 1e-4  # it helps to invert too
     made = edited(helped, method=method)
     assert made.settings['variant'] == 'RAVE' and (made.latents - plain.latents).abs().max() > 1e-4
     by_function = RAVE(method.controlnet, lambda video: images)
@@ -202,7 +199,7 @@ def test_with_a_controlnet_it_is_rave(model, state):
 def test_a_controlnet_that_says_nothing_changes_nothing(model, state):
     silent = RAVE(make_controlnet(model, std=0.), clip().video / 2 + .5)
     helped = silent.prepare(model, clip(), RaveInvert(STEPS), QUIET)
-    assert_close(helped.inversion.pivots, state.inversion.pivots)
+    assert_close(helped[1].pivots, state[1].pivots)
     assert_close(edited(helped, method=silent).latents, edited(state).latents)
 
 
@@ -210,9 +207,9 @@ def test_images_are_shuffled_with_the_latents(model):
     "Frames and images that change places together end as the same frames in changed places."
     net, swap = make_controlnet(model), torch.tensor([1, 0, 3, 2])
     z, images = torch.rand(1, 4, 4, 4, 6), torch.rand(1, 3, 4, 32, 48)
-    schedule, texts = Schedule.of(model.scheduler, STEPS), (model.embed('')[None].expand(STEPS, -1, -1, -1), model.embed(TARGET))
+    schedule, texts = Schedule.of(model.scheduler, STEPS), (model.embed(''), model.embed(TARGET))
     def sampled(z, images):
-        return sample_grids(lambda cells: controlled(model, net, images[:, :, cells], 1.), z, texts, schedule, RaveEdit(1), QUIET)
+        return sample_grids(lambda cells: controlled(model, net, images[:, :, cells], 1.), z, texts, schedule, RaveEdit(grid=1), QUIET)
     assert_close(sampled(z[:, :, swap], images[:, :, swap]), sampled(z, images)[:, :, swap])
     assert (sampled(z, images[:, :, swap]) - sampled(z, images)).abs().max() > 1e-4
 
@@ -220,12 +217,12 @@ def test_images_are_shuffled_with_the_latents(model):
 # what is refused, and what is given back
 
 def test_errors_are_sentences(model, state):
-    with pytest.raises(ValueError, match='RAVE w/o ControlNet runs on image models, and this is an video model'): RAVE().prepare(make_tiny_model(), clip())
+    with pytest.raises(ValueError, match='RAVE w/o ControlNet runs on image models, and this is a'): RAVE().prepare(make_tiny_model(), clip())
     with pytest.raises(ValueError, match='belong together; give both, or neither'): RAVE(make_controlnet(model))
     with pytest.raises(ValueError, match=r'is shown \[6, 3, 8, 8\], and the clip'): control_images(torch.rand(6, 3, 8, 8), clip().video)
     with pytest.raises(TypeError, match='What the ControlNet is shown is None'): control_images(lambda video: None, clip().video)
     with pytest.raises(ValueError, match='target prompt is empty'): edited(state, ' ')
-    with pytest.raises(ValueError, match='grid is 0; give'): RaveEdit(0)
+    with pytest.raises(ValueError, match='grid is 0; give'): RaveEdit(grid=0)
     with pytest.raises(TypeError, match='The settings is a RaveInvert; give'): RAVE().edit(state, TARGET, RaveInvert())
 
 

@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['make_grids', 'split_grids', 'shuffles', 'filled', 'put_back', 'RaveInvert', 'RaveEdit', 'FrameByFrame',
-           'sample_grids', 'RaveState', 'RAVE']
+           'sample_grids', 'RaveInversion', 'RAVE']
 
-# %% ../../nbs/methods/rave.ipynb #4c78b7f2
+# %% ../../nbs/methods/rave.ipynb #cd9ff8a2
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field, replace
 
-# %% ../../nbs/methods/rave.ipynb #4705e1a5
+# %% ../../nbs/methods/rave.ipynb #ea7af367
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -21,15 +20,12 @@ from ..base.given import check_type
 from ..base.run import Run, check_finite
 from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_needs
-from .stored import check_maker, check_whole, sample_of
-from .videodirector import Inversion
+from .stored import sample_of
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.controlled import control_images, controlled
 from ..parts.control import SLOTS
 from ..parts.inversion import invert_ddim
-from ..parts.null_text import NullText
-from ..parts.settings import InvertSettings
-from ..sampling.forms import STEPS
+from ..sampling.forms import GUIDANCE_SCALE, STEPS
 from ..sampling.schedule import Schedule
 
 # %% ../../nbs/methods/rave.ipynb #ebda885d
@@ -81,12 +77,11 @@ def put_back(
     "What a shuffle has to undo: the frames where they belong."
     return x.index_select(dim, order.argsort().to(x.device))
 
-# %% ../../nbs/methods/rave.ipynb #885251d3
+# %% ../../nbs/methods/rave.ipynb #83c88ae7
 @dataclass(frozen=True)
 class RaveInvert:
     "How RAVE makes a clip editable."
     steps: int = option(STEPS, 'number of denoising steps S', low=2)
-    guidance_scale: float = option(7.5, 'strength w of classifier-free guidance', low=-1000, high=1000)
 
     def __post_init__(self): check_options(self)
 
@@ -94,6 +89,8 @@ class RaveInvert:
 @dataclass(frozen=True)
 class RaveEdit:
     "How RAVE edits a clip."
+    guidance_scale: float = option(GUIDANCE_SCALE, 'strength w of classifier-free guidance', low=-1000,
+                                   high=1000)
     grid: int = option(2, 'frames on a side of a grid; 1 is each frame by itself', low=1, high=32)
     shuffle: bool = option(True, 'deal the frames out to the grids anew for each step')
     seed: int = option(0, 'of the shuffles', low=0)
@@ -135,19 +132,19 @@ class FrameByFrame:
         return replace(here, frames=len(self.order), height=here.height // g, width=here.width // g,
                        size=(h // g, w // g))
 
-# %% ../../nbs/methods/rave.ipynb #f9a569b1
+# %% ../../nbs/methods/rave.ipynb #36c1e670
 @torch.no_grad()
 def sample_grids(
     model_for: Callable,  # (order of the frames in the cells) → `VideoModel` that predicts for these grids
     z: Tensor,  # noise [1,4,F,h,w]
-    texts: tuple,  # embedded: unconditional for each step [S,1,L,C], prompt [1,L,C]
+    texts: tuple,  # embedded: the empty prompt, and the target's, [1,L,C] each
     schedule: Schedule,
     settings: RaveEdit,
     run: Run,
     record=None,  # a `Recording`, which is told of frames
 ) -> Tensor:  # clean latents [1,4,F,h,w]
     "DDIM with guidance, for which frames are cells of shuffled grids whenever the model looks at them."
-    (frames, side), (null, text) = (z.shape[2], settings.grid), texts
+    frames, side, texts = z.shape[2], settings.grid, torch.cat(texts)
     still = torch.arange(frames).expand(len(schedule), -1)
     orders = shuffles(frames, len(schedule), settings.seed) if settings.shuffle else still
     for i, t in run.steps('edit', schedule):
@@ -156,29 +153,40 @@ def sample_grids(
         listener = None if record is None else FrameByFrame(record, side, orders[i])
         with attend(model.unet, (), listener) as at:
             at.begin(i, SLOTS[:2], *x.shape[2:], total=len(schedule))
-            eps_u, eps_c = model.predict(torch.cat([x, x]), t, torch.cat([null[i], text])).chunk(2)
+            eps_u, eps_c = model.predict(torch.cat([x, x]), t, texts).chunk(2)
         eps = split_grids(schedule.guide(eps_c, eps_u), side)[:, :, :frames]
         z = schedule.step(put_back(eps, orders[i]), z, i)
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     return z
 
-# %% ../../nbs/methods/rave.ipynb #166b115b
-class RaveState(NamedTuple):
+# %% ../../nbs/methods/rave.ipynb #b1ef3fa6
+@dataclass(repr=False)
+class RaveInversion:
     "A clip that RAVE can edit."
-    model: VideoModel
-    inversion: Inversion
-    images: Tensor | None = None  # what the ControlNet is shown [1,3,F,H,W] in [0,1]
+    pivots: Tensor  # [S+1,4,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
+    schedule: Schedule
+    prompt: str  # what the clip shows
+    images: Tensor | None  # what the ControlNet is shown [1,3,F,H,W] in [0,1]
+    seconds: dict[str, float]  # time that it took
+    psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, if measured
 
+    def __repr__(self):
+        frames, h, w = self.pivots.shape[2:]
+        return f'RaveInversion({self.prompt!r}, {frames} frames of {h}×{w} latents, {len(self.schedule)} steps)'
 
+# %% ../../nbs/methods/rave.ipynb #8e7f7fd8
 class RAVE:
     "RAVE (CVPR 2024) as a method: inversion frame by frame, then sampling of shuffled grids of frames."
     name, needs = 'rave', Needs(kinds=('image',))
     summary = 'frames as cells of large pictures, dealt out anew for each step'
+    cost = '1 pass per step to prepare, then 1 pass of 2 clips; with a ControlNet half as much again'
+    limits = ('It holds nothing of the source but its noise and what a ControlNet is shown; without one, things '
+              'move, or vanish from some frames.')
     invert_settings, edit_settings = RaveInvert, RaveEdit
 
     def __init__(self,
         controlnet=None,  # a diffusers `ControlNetModel`; the original has one
-        images: Tensor | Callable | None = None,  # what it is shown: [F,3,H,W] in [0,1], or a function of the clip
+        images: Tensor | Callable | None = None,  # what it is shown, as `control_images` takes it
         scale: float = 1.,  # how strongly it speaks, at every step of inversion and edit
     ):
         if (controlnet is None) != (images is None):
@@ -198,7 +206,7 @@ class RAVE:
         clip: Clip,
         settings: RaveInvert | None = None,
         run: Run | None = None,
-    ) -> RaveState:
+    ) -> tuple:  # model, `RaveInversion`
         "Invert the clip, frame by frame, without a prompt."
         check_needs(self, model, clip.mask)
         check_type(settings, (RaveInvert, type(None)), 'The settings', 'a value `RaveInvert`')
@@ -207,20 +215,16 @@ class RAVE:
         check_prompt(model, clip.prompt, 'source prompt')
         images = None if self.images is None else control_images(self.images, clip.video)
         with model.lock:
-            schedule = model.schedule(settings.steps, settings.guidance_scale)
-            z0, null = model.encode(clip.video), model.embed('')
-            run.bind(clip=z0, method=self.title, settings=asdict(settings), schedule=asdict(schedule),
-                     model=sample_of(model), images='none' if images is None else images)
-            pivots = invert_ddim(self.helped(model, images), z0, null, schedule, run)
-        nulls = NullText(null[None].repeat(len(schedule), 1, 1, 1), [[] for _ in schedule])
-        plain = InvertSettings(settings.steps, settings.guidance_scale, shared=True, inner_steps=0)
+            schedule, z0 = model.schedule(settings.steps), model.encode(clip.video)
+            run.bind(clip=z0, method=self.title, settings=asdict(settings), model=sample_of(model),
+                     images='none' if images is None else images)
+            pivots = invert_ddim(self.helped(model, images), z0, model.embed(''), schedule, run)
         seconds = dict(invert=time.perf_counter() - started)
-        return RaveState(model, Inversion(pivots, nulls, schedule, clip.prompt, plain, clip.mask, seconds,
-                                          model=sample_of(model, 64)), images)
+        return model, RaveInversion(pivots, schedule, clip.prompt, images, seconds)
 
     @torch.no_grad()
     def edit(self,
-        state: RaveState,  # from `prepare`
+        state: tuple,  # from `prepare`
         prompt: str,  # target prompt
         settings: RaveEdit | None = None,
         run: Run | None = None,
@@ -228,19 +232,16 @@ class RAVE:
     ) -> Edit:
         "Edit the prepared clip. `FloatingPointError` names the step where numbers blow up."
         check_type(settings, (RaveEdit, type(None)), 'The settings', 'a value `RaveEdit`')
-        (model, inversion, images), settings = RaveState(*state), settings or RaveEdit()
+        (model, source), settings, started = state, settings or RaveEdit(), time.perf_counter()
         check_prompt(model, prompt, 'target prompt')
-        check_whole(inversion)
         def model_for(cells):
-            shown = None if images is None else make_grids(images[:, :, cells], settings.grid)
-            return self.helped(model, shown)
+            shown = source.images
+            return self.helped(model, None if shown is None else make_grids(shown[:, :, cells], settings.grid))
         with model.lock:
-            check_maker(model, inversion)
-            started, device = time.perf_counter(), model.unet.device
             if record is not None: record.name_words(model.tokenizer, edit_cond=prompt)
-            texts = inversion.null.embeddings.to(device), model.embed(prompt)
-            z = sample_grids(model_for, inversion.pivots[-1:].to(device), texts, inversion.schedule, settings,
-                             run or Run(), record)
-            video = model.decode(z)
-        facts = asdict(settings) | dict(variant=self.title)
-        return Edit(video, z, prompt, inversion.prompt, facts, time.perf_counter() - started, record, self.name)
+            plan = replace(source.schedule, guidance_scale=settings.guidance_scale)
+            texts = model.embed(''), model.embed(prompt)
+            z = sample_grids(model_for, source.pivots[-1:], texts, plan, settings, run or Run(), record)
+            seconds, video = time.perf_counter() - started, model.decode(z)
+        facts = dict(steps=len(plan), **asdict(settings), variant=self.title)
+        return Edit(video, z, prompt, source.prompt, facts, seconds, record, self.name)
