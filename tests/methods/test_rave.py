@@ -1,8 +1,8 @@
 "RAVE is plain loops over grids and shuffles; what is neutral changes nothing, and everything is given back."
 import pytest
 import torch
-from conftest import make_tiny_model
-from diffusers import ControlNetModel, UNet2DConditionModel
+from conftest import make_tiny_image_model, make_tiny_model
+from diffusers import ControlNetModel
 from torch.testing import assert_close
 
 from videodirector.attention.processor import Here
@@ -14,7 +14,6 @@ from videodirector.methods.rave import (
     RAVE, FrameByFrame, RaveEdit, RaveInvert, filled, make_grids, put_back, sample_grids, shuffles, split_grids)
 from videodirector.models.api import Wrapped
 from videodirector.models.controlled import control_images, controlled
-from videodirector.models.image import ImageModel
 from videodirector.parts.inversion import invert_ddim, sample_ddim
 from videodirector.sampling.schedule import Schedule
 
@@ -22,28 +21,16 @@ SOURCE, TARGET, STEPS, FRAMES = 'a brown bear walking on grass', 'a brown tiger 
 QUIET = Run(progress=False)
 
 
-def tiny_image_model():
-    "The tiny pipeline's own image UNet, as it was before motion modules were put on it."
-    model = make_tiny_model()
-    pipe = model.pipe
-    torch.manual_seed(0)
-    pipe.unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8, 16, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=2, cross_attention_dim=16,
-        down_block_types=('CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'),
-        up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D')).eval()
-    return ImageModel(pipe)
-
-
 def clip(frames=FRAMES, height=32, width=48):
     return Clip(torch.rand(frames, 3, height, width, generator=torch.manual_seed(0)) * 2 - 1, SOURCE)
 
 
 @pytest.fixture
-def model(): return tiny_image_model()
+def model(): return make_tiny_image_model()
 
 
 @pytest.fixture(scope='module')
-def state(): return RAVE().prepare(tiny_image_model(), clip(), RaveInvert(STEPS), QUIET)  # of a model equal to `model`; no test changes it
+def state(): return RAVE().prepare(make_tiny_image_model(), clip(), RaveInvert(STEPS), QUIET)  # of a model equal to `model`; no test changes it
 
 
 def edited(state, prompt=TARGET, record=None, method=None, **settings):

@@ -159,7 +159,7 @@ def sample_grids(
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     return z
 
-# %% ../../nbs/methods/rave.ipynb #b1ef3fa6
+# %% ../../nbs/methods/rave.ipynb #413dbe03
 @dataclass(repr=False)
 class RaveInversion:
     "A clip that RAVE can edit."
@@ -172,16 +172,17 @@ class RaveInversion:
 
     def __repr__(self):
         frames, h, w = self.pivots.shape[2:]
-        return f'RaveInversion({self.prompt!r}, {frames} frames of {h}×{w} latents, {len(self.schedule)} steps)'
+        size = f'{frames} frames of {h}×{w} latents'
+        return f'RaveInversion({self.prompt!r}, {size}, {len(self.schedule)} steps)'
 
-# %% ../../nbs/methods/rave.ipynb #8e7f7fd8
+# %% ../../nbs/methods/rave.ipynb #854d4ba6
 class RAVE:
     "RAVE (CVPR 2024) as a method: inversion frame by frame, then sampling of shuffled grids of frames."
     name, needs = 'rave', Needs(kinds=('image',))
     summary = 'frames as cells of large pictures, dealt out anew for each step'
     cost = '1 pass per step to prepare, then 1 pass of 2 clips; with a ControlNet half as much again'
-    limits = ('It holds nothing of the source but its noise and what a ControlNet is shown; without one, things '
-              'move, or vanish from some frames.')
+    limits = ('It holds nothing of the source but its noise and what a ControlNet is shown; without one, '
+              'things move, or vanish from some frames.')
     invert_settings, edit_settings = RaveInvert, RaveEdit
 
     def __init__(self,
@@ -235,8 +236,8 @@ class RAVE:
         (model, source), settings, started = state, settings or RaveEdit(), time.perf_counter()
         check_prompt(model, prompt, 'target prompt')
         def model_for(cells):
-            shown = source.images
-            return self.helped(model, None if shown is None else make_grids(shown[:, :, cells], settings.grid))
+            if source.images is None: return model
+            return self.helped(model, make_grids(source.images[:, :, cells], settings.grid))
         with model.lock:
             if record is not None: record.name_words(model.tokenizer, edit_cond=prompt)
             plan = replace(source.schedule, guidance_scale=settings.guidance_scale)

@@ -10,9 +10,10 @@ from ..base.settings import by_name
 from .api import Method
 from .rave import RAVE
 from .videodirector import VideoDirector
+from .videop2p import VideoP2P
 
 # %% ../../nbs/methods/registry.ipynb #aae65797
-METHODS: dict[str, Method] = {method.name: method for method in (VideoDirector(), RAVE())}
+METHODS: dict[str, Method] = {method.name: method for method in (VideoDirector(), RAVE(), VideoP2P())}
 
 
 def find_method(
