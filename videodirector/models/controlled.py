@@ -31,7 +31,7 @@ def controlled(
         return rearrange(eps.sample.float(), '(b f) c h w -> b c f h w', b=len(latents))
     return Wrapped(model, around)
 
-# %% ../../nbs/models/controlled.ipynb #06bebe64
+# %% ../../nbs/models/controlled.ipynb #3121a160
 def control_images(
     given: Tensor | Callable,  # [F,3,H,W] in [0,1]; or a function that makes them of a clip in [-1,1]
     video: Tensor,  # the clip [F,3,H,W] in [-1,1]
@@ -40,6 +40,6 @@ def control_images(
     images = given(video) if callable(given) else given
     check_type(images, Tensor, 'What the ControlNet is shown', 'a tensor [frames, 3, height, width]')
     if images.shape != video.shape:
-        raise ValueError(f'The ControlNet is shown {list(images.shape)}, and the clip is {list(video.shape)}; '
-                         'give an image for each frame, as large as that.')
+        raise ValueError(f'The ControlNet is shown {list(images.shape)}, and the clip is '
+                         f'{list(video.shape)}; give an image for each frame, as large as that.')
     return rearrange(images, 'f c h w -> 1 c f h w')
