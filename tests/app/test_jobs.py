@@ -136,7 +136,8 @@ def test_a_stored_inversion_gives_the_same_edit(run, tmp_path, stored):
     report, first = json.loads(out), json.loads((stored.parent / 'metrics.json').read_text())
     assert code == 0 and report['psnr'] == first['psnr'] and report['source_prompt'] == SOURCE
     assert 'invert' not in report['seconds'] and 'null_text' not in report['seconds']
-    assert torch.equal(*(read_video(folder / 'edited.mp4', None) for folder in (tmp_path / 'out', stored.parent)))
+    again, before = (read_video(folder / 'edited.mp4', None) for folder in (tmp_path / 'out', stored.parent))
+    assert (again - before).abs().mean() < .002, 'a quarter of a grey level: the codec may round otherwise'
 
 
 @pytest.fixture(scope='module')
