@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from app_cases import SOURCE, TARGET, clip, run, tiny  # noqa: F401
 from PIL import Image
 
