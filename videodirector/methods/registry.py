@@ -24,10 +24,11 @@ def find_method(
 
 
 def methods_table() -> list[dict[str, str]]:  # a row for each method
-    "What each method needs and does."
+    "What each method does, needs, costs, and cannot do."
     def needs(n):
         wants = dict(temporal_attention='attention between frames', per_frame_text='a text per frame',
                      mask='a mask')
         more = [text for name, text in wants.items() if getattr(n, name)]
         return ', '.join([' or '.join(n.kinds) + ' model', *more])
-    return [dict(method=m.name, needs=needs(m.needs), does=m.summary) for m in METHODS.values()]
+    return [dict(method=m.name, does=m.summary, needs=needs(m.needs), cost=m.cost, limits=m.limits)
+            for m in METHODS.values()]
