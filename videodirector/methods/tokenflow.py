@@ -10,14 +10,12 @@ __all__ = ['TokenFlowInvert', 'TokenFlowEdit', 'nearest_tokens', 'draw_keyframes
 import time
 from dataclasses import asdict, dataclass, replace
 
-# %% ../../nbs/methods/tokenflow.ipynb #420a8b52
+# %% ../../nbs/methods/tokenflow.ipynb #d193f13a
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..attention.grouped import clip_group, grouped_attention
 from ..attention.processor import AttentionControl, Here, fast_attention
-from ..attention.recording import Recording
-from ..base.given import check_type
 from ..base.run import Run, check_finite
 from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_needs
@@ -30,7 +28,7 @@ from videodirector.parts.inject import (
     share_features)
 from ..sampling.forms import GUIDANCE_SCALE, STEPS
 
-# %% ../../nbs/methods/tokenflow.ipynb #3384a56e
+# %% ../../nbs/methods/tokenflow.ipynb #1522d91f
 @dataclass(frozen=True)
 class TokenFlowInvert:
     "How TokenFlow finds the source's latents."
@@ -54,7 +52,7 @@ class TokenFlowEdit:
                                     'keyframe and the one before, or linear between its neighbours',
                         choices=('official', 'linear'))
     extended: bool = option(True, 'keyframes look at each other')
-    seed: int = option(0, 'decides which frames are keyframes', low=0)
+    keyframe_seed: int = option(0, 'decides which frames are keyframes', low=0)
 
     def __post_init__(self): check_options(self)
 
@@ -157,7 +155,7 @@ def gathered(
     at = field[None, :, None, :, None].expand(len(found), -1, found.shape[2], -1, found.shape[4])
     return found.gather(3, at)
 
-# %% ../../nbs/methods/tokenflow.ipynb #203df7cf
+# %% ../../nbs/methods/tokenflow.ipynb #600b9b0d
 def edit_latents(
     model: VideoModel,
     source: Climb,
@@ -168,7 +166,7 @@ def edit_latents(
 ) -> Tensor:  # the edited latents [1,4,F,h,w]
     "The loop over the steps: first the keyframes, then all frames by them."
     plan, pivots = replace(source.schedule, guidance_scale=settings.guidance_scale), source.pivots.to(model.unet.device)
-    z, frames, S, dice = pivots[-1:], pivots.shape[2], len(plan), torch.Generator().manual_seed(settings.seed)
+    z, frames, S, dice = pivots[-1:], pivots.shape[2], len(plan), torch.Generator().manual_seed(settings.keyframe_seed)
     words = {slot: model.embed(text) for slot, text in zip(SLOTS, (source.prompt, settings.negative_prompt, prompt))}
     look = share_attention(decoder_sites(model.unet)[1:], first_steps(S, settings.tau_qk))
     convs = [f'{decoder_blocks(model.unet)[0]}.resnets.1.conv2']

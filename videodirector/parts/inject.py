@@ -6,8 +6,8 @@
 __all__ = ['AT_ONCE', 'SLOTS', 'EDITED', 'Climb', 'climb', 'in_parts', 'decoder_blocks', 'decoder_sites', 'share_attention',
            'share_features', 'predict_slots']
 
-# %% ../../nbs/parts/inject.ipynb #768d7793
-from collections.abc import Callable, Iterator
+# %% ../../nbs/parts/inject.ipynb #2f1229ff
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 import math
