@@ -17,7 +17,7 @@ from .options import changes_in, given
 from ..base.settings import changed
 from ..base.store import check_file
 from ..methods.presets import find_preset
-from ..parts.settings import EditSettings, InvertSettings
+from ..parts.settings import InvertSettings
 
 # %% ../../nbs/app/checks.ipynb #0db53613
 def stored_inversion(

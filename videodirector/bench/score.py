@@ -22,7 +22,7 @@ from ..metrics.text import TextVideoScore
 from ..models.api import VideoModel
 from ..models.judge import Judge
 from ..parts.inversion import sample_ddim
-from ..parts.settings import EditSettings, InvertSettings
+from ..parts.settings import EditSettings
 from ..world.paths import FRAMES
 from ..world.scene import Render, Scene
 
@@ -158,8 +158,9 @@ def rebuilding_scores(
     settings,  # of the method's edit
     run: Run | None = None,  # progress, cancelling
 ) -> tuple[dict[str, float], Tensor]:  # dB by name; the reconstruction [F,3,H,W]
-    "How near the clip any method comes: as above, and for others the VAE and their edit that changes nothing."
+    "How near the clip a method comes: as above, or for another the VAE and the edit that changes nothing."
     model, source = state[:2]
     if isinstance(source, Inversion): return reconstruction_scores(model, clip, source, run)
-    videos = dict(vae=model.decode(source.pivots[:1]), rebuilt=method.edit(state, source.prompt, settings, run).video)
-    return {name: psnr(video, clip) for name, video in videos.items()}, videos['rebuilt']
+    rebuilt = method.edit(state, source.prompt, settings, run).video
+    videos = dict(vae=model.decode(source.pivots[:1]), rebuilt=rebuilt)
+    return {name: psnr(video, clip) for name, video in videos.items()}, rebuilt

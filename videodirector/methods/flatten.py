@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-# %% ../../nbs/methods/flatten.ipynb #213db9b5
+# %% ../../nbs/methods/flatten.ipynb #32d85e21
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,8 +28,9 @@ from .stored import sample_of
 from ..models.api import VideoModel, Wrapped, check_clip, check_prompt
 from ..models.sources import as_model
 from ..parts.control import first_steps
-from ..parts.inject import (
-    EDITED, SLOTS, Climb, climb, decoder_blocks, decoder_sites, predict_slots, share_attention, share_features)
+from videodirector.parts.inject import (
+    EDITED, SLOTS, Climb, climb, decoder_convs, decoder_sites, predict_slots, share_attention,
+    share_features)
 from ..sampling.forms import GUIDANCE_SCALE, STEPS
 
 # %% ../../nbs/methods/flatten.ipynb #90146e48
@@ -137,7 +138,7 @@ def raft() -> Callable:  # function of two frames [3,H,W] that returns the flow 
     def follow(first, second): return network(first[None], second[None])[-1][0]
     return follow
 
-# %% ../../nbs/methods/flatten.ipynb #32453b0f
+# %% ../../nbs/methods/flatten.ipynb #0e0d353b
 def edit_latents(
     model: VideoModel,
     source: Climb,
@@ -148,16 +149,16 @@ def edit_latents(
     record=None,  # a `Recording`
 ) -> Tensor:  # the edited latents [1,4,F,h,w]
     "The loop over the steps, beside the source as long as it is looked at."
-    plan, pivots = replace(source.schedule, guidance_scale=settings.guidance_scale), source.pivots.to(model.unet.device)
-    z, S = pivots[-1:], len(plan)
-    words = {slot: model.embed(text) for slot, text in zip(SLOTS, ('', settings.negative_prompt, prompt))}
+    plan = replace(source.schedule, guidance_scale=settings.guidance_scale)
+    S, pivots, texts = len(plan), source.pivots.to(model.unet.device), ('', settings.negative_prompt, prompt)
+    z, words = pivots[-1:], {slot: model.embed(text) for slot, text in zip(SLOTS, texts)}
     shared, (convs, sites) = first_steps(S, settings.tau), places(model.unet)
-    look = share_attention(sites, shared)
+    controls = [*share_attention(sites, shared), control]
     for i, t in run.steps('edit', plan):
         slots = SLOTS if i in shared else EDITED
         batch = torch.cat([pivots[S - i][None] if slot == SLOTS[0] else z for slot in slots])
         with share_features(model.unet, convs if i in shared else [], slots):
-            eps = predict_slots(model, batch, t, {s: words[s] for s in slots}, [*look, control], (i, S), record)
+            eps = predict_slots(model, batch, t, {s: words[s] for s in slots}, controls, (i, S), record)
         z = plan.step(plan.guide(eps[-1:], eps[-2:-1]), z, i)
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     return z
@@ -167,12 +168,9 @@ def places(
     unet,
 ) -> tuple[list[str], list[str]]:  # convolutions, self-attention layers
     "Where features of the source are put in."
-    blocks, sites = decoder_blocks(unet), decoder_sites(unet)
-    convs = [f'{blocks[0]}.resnets.0', f'{blocks[0]}.resnets.1', f'{blocks[1]}.resnets.0']
-    last = next(i for i, site in enumerate(sites) if site.startswith(blocks[-1]))
-    return [f'{name}.conv2' for name in convs], sites[1:last + 1]
+    return decoder_convs(unet, (0, 1), (0,)), decoder_sites(unet, (1, 2), (0, 1, 2), (0,))
 
-# %% ../../nbs/methods/flatten.ipynb #d0f3956c
+# %% ../../nbs/methods/flatten.ipynb #05279da1
 class Flatten:
     """FLATTEN (ICLR 2024) as a method: attention over the whole clip, then along the trajectories of optical
     flow."""
@@ -198,7 +196,8 @@ class Flatten:
             check_clip(model, clip.video)
             check_prompt(model, clip.prompt, 'source prompt')
             flow, z0 = self.flow_of(clip.video, settings), model.encode(clip.video)
-            control = Flattened(settings, trajectories(token_flow(flow, *z0.shape[3:]), settings.link_seed))
+            chains = trajectories(token_flow(flow, *z0.shape[3:]), settings.link_seed)
+            control = Flattened(settings, chains)
             run.bind(clip=z0, flow=flow, settings=asdict(settings), model=sample_of(model), method=self.name)
             source = climb(with_control(model, control), z0, clip.prompt, '', settings, run)
             if self.flow is not None: source.settings['flow'] = 'given'
@@ -208,11 +207,12 @@ class Flatten:
         "The flow that was given, or that is found; `ValueError` for a clip or a flow that does not fit."
         frames, _, height, width = video.shape
         if frames < 2:
-            raise ValueError('FLATTEN follows points from frame to frame, and the clip has 1 frame; give more.')
+            raise ValueError('FLATTEN follows points from frame to frame, and the clip has 1 frame; '
+                             'give more.')
         if self.flow is None: return find_flow(video, settings.flow)
         if self.flow.shape != (frames - 1, 2, height, width) or not self.flow.isfinite().all():
-            raise ValueError(f'The flow has shape {list(self.flow.shape)} or numbers that are not finite; give '
-                             f'finite ones of shape {[frames - 1, 2, height, width]}, in pixels.')
+            raise ValueError(f'The flow has shape {list(self.flow.shape)} or numbers that are not finite; '
+                             f'give finite ones of shape {[frames - 1, 2, height, width]}, in pixels.')
         return self.flow.float().cpu()
 
     @torch.no_grad()
@@ -229,8 +229,8 @@ class Flatten:
             check_prompt(model, prompt, 'target prompt')
             if record is not None: record.name_words(model.tokenizer, edit_cond=prompt)
             z = edit_latents(model, source, control, prompt, settings, run or Run(), record)
-            seconds = time.perf_counter() - started
-            return Edit(model.decode(z), z, prompt, source.prompt, source.settings | asdict(settings), seconds, record, self.name)
+            seconds, made_by = time.perf_counter() - started, source.settings | asdict(settings)
+            return Edit(model.decode(z), z, prompt, source.prompt, made_by, seconds, record, self.name)
 
 
 def with_control(

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['TokenFlowInvert', 'TokenFlowEdit', 'nearest_tokens', 'draw_keyframes', 'neighbours', 'Keyframes', 'Propagation',
-           'gathered', 'edit_latents', 'TokenFlow', 'check_chunk']
+           'gathered', 'edit_latents', 'places', 'TokenFlow', 'check_chunk']
 
 # %% ../../nbs/methods/tokenflow.ipynb #e2ca135f
 import time
 from dataclasses import asdict, dataclass, replace
 
-# %% ../../nbs/methods/tokenflow.ipynb #d193f13a
+# %% ../../nbs/methods/tokenflow.ipynb #d58d324a
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,7 +24,7 @@ from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.sources import as_model
 from ..parts.control import first_steps
 from videodirector.parts.inject import (
-    AT_ONCE, SLOTS, Climb, climb, decoder_blocks, decoder_sites, in_parts, predict_slots, share_attention,
+    AT_ONCE, SLOTS, Climb, climb, decoder_convs, decoder_sites, in_parts, predict_slots, share_attention,
     share_features)
 from ..sampling.forms import GUIDANCE_SCALE, STEPS
 
@@ -64,7 +64,7 @@ def nearest_tokens(
     "For each token the most similar one of a keyframe: π(p) = argmax_q cos(h_p, h_q)."
     return (tokens @ F.normalize(others, dim=-1).transpose(-1, -2)).argmax(-1)
 
-# %% ../../nbs/methods/tokenflow.ipynb #e76a5294
+# %% ../../nbs/methods/tokenflow.ipynb #aae0545f
 def draw_keyframes(
     frames: int,  # F
     chunk: int,  # frames to each keyframe; the last chunk may be shorter
@@ -72,8 +72,9 @@ def draw_keyframes(
 ) -> Tensor:  # [K] int64, ascending
     "One frame of each chunk, by chance."
     starts = range(0, frames, chunk)
-    return torch.tensor([start + torch.randint(min(chunk, frames - start), (), generator=generator).item()
-                         for start in starts])
+    lengths = (min(chunk, frames - start) for start in starts)
+    return torch.tensor([start + int(torch.randint(length, (), generator=generator))
+                         for start, length in zip(starts, lengths)])
 
 
 def neighbours(
@@ -121,7 +122,7 @@ class Keyframes(AttentionControl):
         self.found[here.site.name] = out
         return out
 
-# %% ../../nbs/methods/tokenflow.ipynb #e272bc72
+# %% ../../nbs/methods/tokenflow.ipynb #deb8983c
 class Propagation(AttentionControl):
     "No attention at all: each token takes what its nearest tokens in two keyframes have found."
     kinds = ('spatial',)
@@ -133,17 +134,17 @@ class Propagation(AttentionControl):
         w: Tensor,  # [F]
     ):
         self.keyframes, self.a, self.b, self.w = keyframes, a, b, w
-        self.fields = {}  # site → π of both
+        self.fields = []  # π of a and of b, at the site that runs
 
     def input(self, x, here: Here):
         tokens, kept = x[here.slot(SLOTS[0])], self.keyframes.tokens[here.site.name]
-        self.fields = {here.site.name: [nearest_tokens(tokens, kept[at.to(kept.device)]) for at in (self.a, self.b)]}
+        self.fields = [nearest_tokens(tokens, kept[at.to(kept.device)]) for at in (self.a, self.b)]
         return x
 
     def compute(self, q, k, v, bias, here: Here):
-        found, fields = self.keyframes.found[here.site.name], self.fields[here.site.name]
-        one, two = (gathered(found[:, at.to(found.device)], field) for at, field in zip((self.a, self.b), fields))
-        w = self.w.to(found)[:, None, None, None]
+        found, w = self.keyframes.found[here.site.name], self.w.to(q)[:, None, None, None]
+        one, two = (gathered(found[:, at.to(q.device)], field)
+                    for at, field in zip((self.a, self.b), self.fields))
         return w * one + (1 - w) * two
 
 
@@ -155,7 +156,7 @@ def gathered(
     at = field[None, :, None, :, None].expand(len(found), -1, found.shape[2], -1, found.shape[4])
     return found.gather(3, at)
 
-# %% ../../nbs/methods/tokenflow.ipynb #600b9b0d
+# %% ../../nbs/methods/tokenflow.ipynb #34a8de55
 def edit_latents(
     model: VideoModel,
     source: Climb,
@@ -165,30 +166,38 @@ def edit_latents(
     record=None,  # a `Recording`
 ) -> Tensor:  # the edited latents [1,4,F,h,w]
     "The loop over the steps: first the keyframes, then all frames by them."
-    plan, pivots = replace(source.schedule, guidance_scale=settings.guidance_scale), source.pivots.to(model.unet.device)
-    z, frames, S, dice = pivots[-1:], pivots.shape[2], len(plan), torch.Generator().manual_seed(settings.keyframe_seed)
-    words = {slot: model.embed(text) for slot, text in zip(SLOTS, (source.prompt, settings.negative_prompt, prompt))}
-    look = share_attention(decoder_sites(model.unet)[1:], first_steps(S, settings.tau_qk))
-    convs = [f'{decoder_blocks(model.unet)[0]}.resnets.1.conv2']
+    plan = replace(source.schedule, guidance_scale=settings.guidance_scale)
+    S, frames, dice = len(plan), source.pivots.shape[2], torch.Generator().manual_seed(settings.keyframe_seed)
+    pivots, texts = source.pivots.to(model.unet.device), (source.prompt, settings.negative_prompt, prompt)
+    z, words = pivots[-1:], {slot: model.embed(text) for slot, text in zip(SLOTS, texts)}
+    convs, sites = places(model.unet)
+    look = share_attention(sites, first_steps(S, settings.tau_qk))
+    parts = torch.arange(frames).split(AT_ONCE if record is None else frames)  # a recording wants all at once
     for i, t in run.steps('edit', plan):
         keys, batch = draw_keyframes(frames, settings.chunk, dice), torch.cat([pivots[S - i][None], z, z])
-        a, b, w = neighbours(frames, keys, settings.chunk, settings.blend)
-        held = Keyframes(settings.extended)
+        made_of, held = neighbours(frames, keys, settings.chunk, settings.blend), Keyframes(settings.extended)
         with share_features(model.unet, convs if i in first_steps(S, settings.tau_f) else []):
             predict_slots(model, batch[:, :, keys], t, words, [*look, held], (i, S))
-            parts = torch.arange(frames).split(frames if record else AT_ONCE)
-            eps = torch.cat([predict_slots(model, batch[:, :, at], t, words, [Propagation(held, a[at], b[at], w[at])],
-                                           (i, S), record) for at in parts], 2)
+            eps = torch.cat([predict_slots(
+                model, batch[:, :, at], t, words, [Propagation(held, *(x[at] for x in made_of))], (i, S),
+                record) for at in parts], 2)
         z = plan.step(plan.guide(eps[2:], eps[1:2]), z, i)
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     return z
 
-# %% ../../nbs/methods/tokenflow.ipynb #742672f0
+
+def places(
+    unet,  # of the kind of Stable Diffusion's
+) -> tuple[list[str], list[str]]:  # convolutions, self-attention layers
+    "Where features of the source are put in, as in Plug-and-Play."
+    return decoder_convs(unet, (1,)), decoder_sites(unet, (1, 2), (0, 1, 2), (0, 1, 2))
+
+# %% ../../nbs/methods/tokenflow.ipynb #6a35235e
 class TokenFlow:
     """TokenFlow (ICLR 2024) as a method: keyframes edited together, and what they found handed on along the
     source's nearest neighbours."""
     name, title, needs = 'tokenflow', 'TokenFlow', Needs(kinds=('image',))
-    summary = "keyframes that look at each other, and all frames made of them along the source's own likeness"
+    summary = "keyframes that look at each other, and all frames made of them by the source's own likeness"
     invert_settings, edit_settings = TokenFlowInvert, TokenFlowEdit
 
     def prepare(self,
@@ -204,7 +213,7 @@ class TokenFlow:
             check_clip(model, clip.video)
             check_prompt(model, clip.prompt, 'source prompt')
             z0 = model.encode(clip.video)
-            run.bind(clip=z0, prompt=model.embed(clip.prompt), settings=asdict(settings), model=sample_of(model),
+            run.bind(clip=z0, prompt=clip.prompt, settings=asdict(settings), model=sample_of(model),
                      method=self.name)
             return model, climb(in_parts(model), z0, clip.prompt, clip.prompt, settings, run)
 
@@ -221,10 +230,11 @@ class TokenFlow:
         with model.lock:
             check_prompt(model, prompt, 'target prompt')
             check_chunk(source, settings)
-            if record is not None: record.name_words(model.tokenizer, edit_cond=prompt, source_cond=source.prompt)
+            if record is not None:
+                record.name_words(model.tokenizer, edit_cond=prompt, source_cond=source.prompt)
             z = edit_latents(model, source, prompt, settings, run or Run(), record)
-            seconds = time.perf_counter() - started
-            return Edit(model.decode(z), z, prompt, source.prompt, source.settings | asdict(settings), seconds, record, self.name)
+            seconds, made_by = time.perf_counter() - started, source.settings | asdict(settings)
+            return Edit(model.decode(z), z, prompt, source.prompt, made_by, seconds, record, self.name)
 
 # %% ../../nbs/methods/tokenflow.ipynb #799b8b59
 def check_chunk(
