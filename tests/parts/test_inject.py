@@ -28,15 +28,13 @@ def test_places_are_the_official_ones_on_a_unet_like_stable_diffusions():
         f'up_blocks.2.attentions.{i}' for i in range(3)), 'up_blocks.3.attentions.0')]
 
 
-def test_places_on_a_unet_like_the_embedded_one_are_those_of_the_same_resolution():
+def test_places_on_a_unet_like_the_embedded_one_are_its_coarsest_and_its_finest_block():
     unet = tiny_unet()
-    convs, sites = tokenflow_places(unet)
-    assert convs == ['up_blocks.0.resnets.1.conv2']
-    assert sites == [f'up_blocks.{b}.attentions.{i}{ATTN}' for b in (1, 2) for i in range(2)]
-    convs, sites = flatten_places(unet)
-    assert convs == [f'up_blocks.{name}.conv2' for name in ('0.resnets.0', '0.resnets.1', '1.resnets.0')]
-    assert sites == [f'up_blocks.{name}{ATTN}' for name in ('1.attentions.0', '1.attentions.1', '2.attentions.0')]
-    refuses('has 2 blocks and 3 are needed', tokenflow_places, tiny_unet(blocks=2))
+    assert tokenflow_places(unet) == (['up_blocks.1.resnets.1.conv2'], [
+        f'up_blocks.{name}{ATTN}' for name in ('1.attentions.1', '2.attentions.0', '2.attentions.1')])
+    assert flatten_places(unet) == ([f'up_blocks.1.resnets.{i}.conv2' for i in range(2)], [
+        f'up_blocks.{name}{ATTN}' for name in ('1.attentions.1', '2.attentions.0')])
+    refuses('has attention in 1 block, and 2 are needed', tokenflow_places, tiny_unet(blocks=2))
 
 
 @pytest.mark.parametrize('slots', [SLOTS, SLOTS[::-1]])

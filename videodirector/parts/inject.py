@@ -75,30 +75,38 @@ def in_parts(
         return torch.cat([predict(part, t, text) for part in latents.split(most, dim=2)], dim=2)
     return Wrapped(model, around)
 
-# %% ../../nbs/parts/inject.ipynb #8955ac5c
+# %% ../../nbs/parts/inject.ipynb #a34429e4
 def decoder_convs(
     unet: nn.Module,  # built like Stable Diffusion's
-    *numbers: tuple[int, ...],  # of residual blocks, at a quarter of the latents' side, at half, at all of it
+    coarsest: tuple = (),  # numbers of residual blocks in the decoder's coarsest block with attention
+    between: tuple = (),  # in those between
+    finest: tuple = (),  # in the finest
 ) -> list[str]:  # dotted names
     "The second convolutions of residual blocks of the decoder."
-    return [f'{block}.resnets.{i}.conv2' for block, chosen in zip(_last_blocks(unet), numbers) for i in chosen]
+    chosen = _by_block(unet, coarsest, between, finest)
+    return [f'{block}.resnets.{i}.conv2' for block, i in chosen]
 
 
 def decoder_sites(
     unet: nn.Module,  # built like Stable Diffusion's
-    *numbers: tuple[int, ...],  # of attention layers, likewise; those that a UNet has not are left out
+    coarsest: tuple = (),  # numbers of attention layers, likewise; those that a UNet has not are left out
+    between: tuple = (),
+    finest: tuple = (),
 ) -> list[str]:  # dotted names
     "Self-attention layers of the decoder."
-    wanted = [f'{block}.attentions.{i}.' for block, chosen in zip(_last_blocks(unet), numbers) for i in chosen]
-    names = [site.name for site in find_sites(unet, 'spatial', 'up_blocks.*')]
-    return [name for name in names if name.startswith(tuple(wanted))]
+    places = tuple(f'{block}.attentions.{i}.' for block, i in _by_block(unet, coarsest, between, finest))
+    return [site.name for site in find_sites(unet, 'spatial', 'up_blocks.*') if site.name.startswith(places)]
 
 
-def _last_blocks(unet):
-    "The decoder's three finest blocks; `ValueError` if it has fewer."
-    count = len(unet.up_blocks)
-    if count < 3: raise ValueError(f'The decoder of the UNet has {count} blocks and 3 are needed; give a deeper one.')
-    return [f'up_blocks.{i}' for i in range(count - 3, count)]
+def _by_block(unet, coarsest, between, finest):
+    "Pairs of a block and a number; `ValueError` if fewer than two blocks of the decoder have attention."
+    names = [site.name.split('.attentions.')[0] for site in find_sites(unet, 'spatial', 'up_blocks.*')]
+    blocks = list(dict.fromkeys(names))
+    if len(blocks) < 2:
+        raise ValueError(f'The decoder of the UNet has attention in {len(blocks)} block, and 2 are needed; '
+                         'give another model.')
+    numbers = [coarsest, *[between] * (len(blocks) - 2), finest]
+    return [(block, i) for block, chosen in zip(blocks, numbers) for i in chosen]
 
 # %% ../../nbs/parts/inject.ipynb #8f44d91c
 SLOTS = ('source_cond', 'edit_uncond', 'edit_cond')  # the videos of a UNet call, in this order
