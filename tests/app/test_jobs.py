@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from app_cases import SOURCE, TARGET, clip, run, tiny  # noqa: F401
+from image_cases import image_model
 from PIL import Image
 
+from videodirector.app import jobs
 from videodirector.app.cli import parser
 from videodirector.app.jobs import WRITTEN
 from videodirector.data.frames import clip_info
@@ -177,3 +179,34 @@ def test_demo_makes_the_edit(demo):
 
 def test_demo_fits_a_laptop(demo):
     assert demo[1] < 4e9
+
+
+# methods on an image model
+
+@pytest.fixture
+def rival(run, monkeypatch):
+    "Runs `edit` with a method that takes an image model, on a tiny one."
+    model, real = image_model(), jobs.load_model
+    monkeypatch.setattr(jobs, 'load_model', lambda args: real(args) if args.motion_adapter else (model, None))
+    monkeypatch.setattr('videodirector.show.clips.write_gif', lambda *args: None)
+    return lambda *flags, **options: run(*flags, **dict(inner_steps=None, steps=2, frames=3, size='16x24') | options)
+
+
+@pytest.mark.parametrize('method, options', [('tokenflow', dict(chunk=2, blend='linear')), ('flatten', dict(tau=.5))])
+def test_another_method_has_its_own_settings_and_report(rival, tmp_path, method, options):
+    code, out, error = rival('--json', method=method, **options)
+    report = json.loads(out)
+    assert code == 0 and report['method'] == method and report['psnr'].keys() == {'vae', 'rebuilt'} and report['steps'] == 2
+    assert {'edited.mp4', 'reconstruction.mp4', 'attention.png'} <= {f.name for f in (tmp_path / 'out').iterdir()}
+    assert not (tmp_path / 'out/inversion.safetensors').exists()
+    assert 'with the source prompt' in rival('--overwrite', method=method, guidance_scale=2, **options)[1]
+
+
+def test_what_does_not_fit_another_method_is_said(rival, tmp_path, stored):
+    for options, said in ((dict(method='tokenflow', chunk=8), 'has 3 frames and TokenFlow takes a keyframe for every 8'),
+                          (dict(method='flatten', preset='paper'), "'paper' is not for FLATTEN; leave --preset out"),
+                          (dict(method='flatten', inversion=stored, source=None), '--inversion does not fit --method flatten'),
+                          (dict(method='flatten', model='world', motion_adapter='x/y'), '--motion-adapter does not fit'),
+                          (dict(method='flatten', tau_c=.5), 'unrecognized arguments: --tau-c'), (dict(method='x'), "no method 'x'")):
+        code, _, error = rival(out=tmp_path / 'other', **options)
+        assert code == 2 and said in error, error

@@ -17,11 +17,11 @@ from .options import changes_in, given
 from ..base.settings import changed
 from ..base.store import check_file
 from ..methods.presets import find_preset
-from ..parts.settings import EditSettings, InvertSettings
+from ..parts.settings import InvertSettings
 
 # %% ../../nbs/app/checks.ipynb #0db53613
 def stored_inversion(
-    args: argparse.Namespace,  # inversion and the settings that come with one
+    args: argparse.Namespace,  # inversion, method, and the settings that come with one
 ):  # `Inversion` or None
     "The inversion named on the command line; a `ValueError` if settings are given that it already holds."
     if not args.inversion:
@@ -29,7 +29,11 @@ def stored_inversion(
             raise ValueError('The source prompt is missing; say with --source what the clip shows.')
         if not args.source.strip(): raise ValueError('The source prompt is empty; say what the clip shows.')
         return None
+    from videodirector.methods.registry import find_method
     from videodirector.methods.videodirector import Inversion
+    if find_method(args.method).invert_settings is not InvertSettings:
+        raise ValueError(f'--inversion does not fit --method {args.method}, which inverts in its own way; '
+                         'leave one of them out.')
     held = [*changes_in(args, InvertSettings), *given(args, ('keep', 'mask', 'point', 'size'))]
     if held:
         option = '--' + held[0].replace('_', '-')
@@ -51,18 +55,23 @@ def check_edit(
     if (args.frame or args.sam) and not args.point:
         raise ValueError('--frame and --sam belong to clicks, and there is none; give --point.')
     masked = args.mask or args.point or stored and stored.mask is not None
-    if args.region and not masked:
+    if given(args, ('region',)) and not masked:
         raise ValueError('--region says which side of the mask may change, and there is no mask; '
                          'give --mask or --point.')
 
 
 def settings_in(
-    args: argparse.Namespace,  # preset, and what changes it
-) -> tuple[InvertSettings, EditSettings]:
-    "The preset, with what was given changed."
-    preset = find_preset(args.preset)
-    changes = [changes_in(args, kind) for kind in (InvertSettings, EditSettings)]
-    return changed(preset.invert, changes[0]), changed(preset.edit, changes[1])
+    args: argparse.Namespace,  # method, preset, and what changes it
+) -> tuple:  # the method's settings of the inversion and of the edit
+    "The preset, with what was given changed; a `ValueError` for a preset that is another method's."
+    from videodirector.methods.registry import find_method
+    method, preset = find_method(args.method), find_preset(args.preset)
+    chosen, kinds = (preset.invert, preset.edit), (method.invert_settings, method.edit_settings)
+    if kinds != tuple(map(type, chosen)):
+        if args.preset != 'default':
+            raise ValueError(f'The preset {args.preset!r} is not for {method.title}; leave --preset out.')
+        chosen = [kind() for kind in kinds]
+    return tuple(changed(settings, changes_in(args, type(settings))) for settings in chosen)
 
 
 def check_inputs_stay(

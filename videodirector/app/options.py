@@ -194,6 +194,7 @@ def method_options(
     parser: argparse.ArgumentParser,  # gets the options
     out: str,  # folder where the files go if none is named
     leave: tuple[str, ...] = (),  # fields of the settings that the command knows from elsewhere
+    kinds: tuple[type, type] = (InvertSettings, EditSettings),  # the settings of the method
 ) -> None:
     "What a demo and an edit share: the method and its settings, and where the files go."
     add = parser.add_argument
@@ -208,7 +209,7 @@ def method_options(
     add('--overwrite', action='store_true', help='replace the results of an earlier run that are there')
     fps_option(parser)
     device_option(parser)
-    for title, settings in {'inversion': InvertSettings, 'edit': EditSettings}.items():
+    for title, settings in zip(('inversion', 'edit'), kinds):
         settings_options(parser.add_argument_group(f'settings of the {title}'), settings, leave)
 
 
