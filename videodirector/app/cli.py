@@ -25,7 +25,7 @@ from .reports import as_json, entry_table, list_table, mask_table, report_table
 
 # %% ../../nbs/app/cli.ipynb #7e5ece02
 MEASURING = {'evaluate-model': 'measure the embedded model', 'evaluate-edits': 'measure edits made with it',
-             'benchmark': 'edits with parts of the method switched off'}  # have a parser of their own
+             'benchmark': 'edits by several methods, or with parts of one off'}  # have parsers of their own
 
 
 def job(

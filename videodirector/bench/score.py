@@ -22,7 +22,7 @@ from ..metrics.text import TextVideoScore
 from ..models.api import VideoModel
 from ..models.judge import Judge
 from ..parts.inversion import sample_ddim
-from ..parts.settings import EditSettings, InvertSettings
+from ..parts.settings import EditSettings
 from ..world.paths import FRAMES
 from ..world.scene import Render, Scene
 
@@ -58,11 +58,15 @@ class Case:
         elif self.truth is not None: free = free | self.truth.mask
         return None if free.hard.all() else free
 
-    def inverting(self, settings: InvertSettings) -> InvertSettings:
+    def inverting(self, settings):  # of a method's inversion
         """The settings of an inversion for this edit: its guidance leaves free what the edit is free to
         change."""
-        if settings.stdg is None: return settings
+        if getattr(settings, 'stdg', None) is None: return settings
         return replace(settings, stdg=replace(settings.stdg, region=self.region))
+
+    def editing(self, settings):  # of a method's edit
+        "The settings of this edit: its region, for a method that knows one."
+        return changed(settings, dict(region=self.region)) if hasattr(settings, 'region') else settings
 
 # %% ../../nbs/bench/score.ipynb #f837176b
 @dataclass(frozen=True, eq=False)
@@ -114,14 +118,13 @@ def edit_case(
     method: Method,
     state,  # the case's clip as the method prepared it
     case: Case,
-    settings,  # of the method's edit; None: the defaults. The region is the case's
+    settings,  # of the method's edit; None: the defaults. The region, if it knows one, is the case's
     judges: Judges,
     run: Run | None = None,  # progress, cancelling
     record=None,  # a `Recording`
 ) -> tuple[Edit, dict[str, float]]:  # the edit and its figures
     "Edit and measure."
-    settings = changed(settings or method.edit_settings(), dict(region=case.region))
-    made = method.edit(state, case.prompt, settings, run, record)
+    made = method.edit(state, case.prompt, case.editing(settings or method.edit_settings()), run, record)
     return made, score(made.video, case, judges)
 
 # %% ../../nbs/bench/score.ipynb #7c009196

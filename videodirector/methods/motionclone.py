@@ -6,11 +6,11 @@
 __all__ = ['OFFICIAL', 'MotionSettings', 'Motion', 'seeded', 'every_level', 'read_motion', 'CloneSettings', 'uneven_schedule',
            'ramps', 'motion_loss', 'Cloning', 'MotionClone']
 
-# %% ../../nbs/methods/motionclone.ipynb #28395015
+# %% ../../nbs/methods/motionclone.ipynb #da171666
 import time
 from dataclasses import asdict, dataclass, replace
 
-# %% ../../nbs/methods/motionclone.ipynb #a91543c5
+# %% ../../nbs/methods/motionclone.ipynb #7f7ca1e4
 import torch
 from torch import Tensor
 from ..attention.processor import attend
@@ -23,7 +23,7 @@ from ..parts.guidance import Listener, listen, no_graph_after, nudge
 from ..sampling.forms import CFG_FORMS
 from ..sampling.schedule import Schedule, ddim
 
-# %% ../../nbs/methods/motionclone.ipynb #c36bef10
+# %% ../../nbs/methods/motionclone.ipynb #224ef63a
 @dataclass(frozen=True)
 class MotionSettings:
     "How the motion of a clip is read."
@@ -80,7 +80,7 @@ def read_motion(
     for site, (v, _) in top.items(): check_finite(v, f'The attention of {site.name}')
     return Motion(top, tuple(z0.shape), clip.prompt)
 
-# %% ../../nbs/methods/motionclone.ipynb #d2888d0b
+# %% ../../nbs/methods/motionclone.ipynb #7c6ae3b0
 @dataclass(frozen=True)
 class CloneSettings:
     "How a clip with that motion is made. The defaults are for the embedded model."
@@ -100,9 +100,9 @@ class CloneSettings:
         check_options(self)
         border, plain = 1000 * (1 - self.noisy), self.steps - self.guided
         if not 1 <= plain <= border or self.guided > 1000 - border:
-            raise ValueError(f'{self.steps} steps, {self.guided} of them guided in the noisiest {self.noisy:g} '
-                             'of 1000 levels, do not fit; guide fewer than all, and take no more steps than '
-                             'there are levels.')
+            raise ValueError(f'{self.steps} steps, {self.guided} of them guided in the noisiest '
+                             f'{self.noisy:g} of 1000 levels, do not fit; guide fewer than all, and take no '
+                             'more steps than there are levels.')
 
 
 OFFICIAL = {name: CloneSettings(steps, guided, noisy, ramp=10) for name, steps, guided, noisy in (
@@ -132,7 +132,7 @@ def ramps(
     if i > guided - ramp: return max(0., (guided - i) / ramp)
     return min(1., (i + 1) / ramp)
 
-# %% ../../nbs/methods/motionclone.ipynb #f234b713
+# %% ../../nbs/methods/motionclone.ipynb #14ac0e90
 def motion_loss(
     top: dict,  # site → top-1 probability and its key frame [h,w,head,F], from `Motion`
     now: dict,  # site → attention of the present clip [h,w,head,F,F]: query frame, key frame
@@ -141,7 +141,7 @@ def motion_loss(
     def drift(A, v, k): return (A.gather(-1, k[..., None])[..., 0] - v).square().mean()
     return sum(drift(now[site], *kept) for site, kept in top.items())
 
-# %% ../../nbs/methods/motionclone.ipynb #e5db21d6
+# %% ../../nbs/methods/motionclone.ipynb #9a56b4a4
 class Cloning:
     "The steps from noise to a clip that moves as another one does."
     def __init__(self,
@@ -200,14 +200,14 @@ class Cloning:
         for i, _ in run.steps('edit', self.schedule): z = self.step(i, z)
         return z
 
-# %% ../../nbs/methods/motionclone.ipynb #16a9b77f
+# %% ../../nbs/methods/motionclone.ipynb #85bb62c0
 class MotionClone:
     "MotionClone (ICLR 2025) as a method: a new clip, from noise, with the motion of the old one."
     name, title, needs = 'motionclone', 'MotionClone', Needs(('video',), temporal_attention=True)
-    summary = 'a new clip from noise, guided by the attention between frames of the old one at one noise level'
+    summary = 'a new clip from noise, guided by what the frames of the old one attend to at one noise level'
     cost = 'half a pass to prepare; per step 2 passes, and a way back in the guided steps'
-    limits = ('It keeps the motion alone: place, background and looks are made anew, so it cannot be judged by '
-              'fidelity to the source.')
+    limits = ('It keeps the motion alone and makes place, background and looks anew, so fidelity to the '
+              'source is not its claim.')
     invert_settings, edit_settings = MotionSettings, CloneSettings
 
     def prepare(self,

@@ -8,10 +8,13 @@ __all__ = ['METHODS', 'find_method', 'methods_table']
 # %% ../../nbs/methods/registry.ipynb #5c10fb56
 from ..base.settings import by_name
 from .api import Method
+from .baselines import DoNothing, InvertAndPrompt
+from .motionclone import MotionClone
 from .videodirector import VideoDirector
 
 # %% ../../nbs/methods/registry.ipynb #aae65797
-METHODS: dict[str, Method] = {method.name: method for method in (VideoDirector(),)}
+METHODS: dict[str, Method] = {method.name: method for method in (
+    VideoDirector(), MotionClone(), InvertAndPrompt(), DoNothing())}
 
 
 def find_method(
