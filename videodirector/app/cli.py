@@ -26,7 +26,7 @@ from ..parts.settings import EditSettings, InvertSettings
 
 # %% ../../nbs/app/cli.ipynb #7e5ece02
 MEASURING = {'evaluate-model': 'measure the embedded model', 'evaluate-edits': 'measure edits made with it',
-             'benchmark': 'edits with parts of the method switched off'}  # have a parser of their own
+             'benchmark': 'edits by several methods, or with parts of one off'}  # have parsers of their own
 
 
 def job(
