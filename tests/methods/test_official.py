@@ -4,6 +4,7 @@ import pytest
 import torch
 from conftest import make_tiny_model
 
+from videodirector.methods.presets import find_preset
 from videodirector.methods.videodirector import edit, invert
 from videodirector.parts.settings import STDG
 
@@ -46,21 +47,36 @@ def close(found, expected):
     assert away < 1e-12, away
 
 
-@pytest.mark.parametrize('shared', [False, True])
-def test_the_whole_programme_is_the_official_one(model, shared):
+def programme(model, video, mask, levels, edit_levels, shared=False, posterior=None):
+    "All of it in plain loops, with three steps of two updates: Z, φ, g, where the tuned path ends, the edited latents."
+    target, negative, source = texts = [model.embed(text).expand(len(video), -1, -1) for text in (TARGET, NEGATIVE, SOURCE)]
+    Z = official.climb(model.unet, model.encode(video, posterior), source, levels)
+    start = negative[:1] if shared else negative
+    phis, pulls, end = official.null_text(model.unet, Z, source, start, mask, levels, 7.5, WEIGHTS, inner=2)
+    z = official.edit(model.unet, Z, phis, pulls, texts, mask, edit_levels, 7.5, layout_steps=1, cross_steps=2, mapper=MAPPER, factors=FACTORS)
+    return Z, torch.stack(phis), pulls, end, z
+
+
+def same(inversion, made, expected):
+    found = inversion.pivots, inversion.null.embeddings, inversion.guidance.gradients, inversion.null.latents, made.latents
+    for one, other in zip(found, expected, strict=True): close(one, other)
+
+
+def test_the_whole_programme_is_the_official_one(model):
     video, mask = clip(3, 128), moving(3, 128)
-    inversion = invert(model, video, SOURCE, mask, stdg=STDG(*WEIGHTS), steps=3, inner_steps=2, shared=shared, **INVERT)
-    made = edit(model, inversion, TARGET, **EDIT)
-    levels, texts = plain(model, inversion, 3)
-    Z = official.climb(model.unet, model.encode(video), texts[2], levels)
-    close(inversion.pivots, Z)
-    start = texts[1][:1] if shared else texts[1]
-    phis, pulls, end = official.null_text(model.unet, Z, texts[2], start, mask, levels, 7.5, WEIGHTS, inner=2)
-    close(inversion.guidance.gradients, pulls)
-    close(inversion.null.embeddings, torch.stack(phis))
-    close(inversion.null.latents, end)
-    close(made.latents, official.edit(model.unet, Z, phis, pulls, texts, mask, levels, 7.5,
-                                      layout_steps=1, cross_steps=2, mapper=MAPPER, factors=FACTORS))
+    inversion = invert(model, video, SOURCE, mask, stdg=STDG(*WEIGHTS), steps=3, inner_steps=2, **INVERT)
+    levels, _ = plain(model, inversion, 3)
+    same(inversion, edit(model, inversion, TARGET, **EDIT), programme(model, video, mask, levels, levels))
+
+
+def test_with_the_quirks_of_the_official_code(model):
+    "One null text for all frames, steps that end at a stride, an edit at other timesteps, a sample of the posterior, masks by nearest pixel."
+    video, mask, preset = clip(3, 128), moving(3, 128).roll((5, 11), (1, 2)), find_preset('official')
+    inversion = invert(model, video, SOURCE, mask, preset.invert, stdg=STDG(*WEIGHTS), steps=3, inner_steps=2, negative_prompt=NEGATIVE, shared=True)
+    made = edit(model, inversion, TARGET, preset.edit, **EDIT)
+    abar = [*model.scheduler.alphas_cumprod.double().tolist(), *[1.] * 333]  # those before the first are read from the end
+    levels, edit_levels = ([(t, abar[t], abar[t - 333]) for t in ts] for ts in ((999, 500, 0), (667, 334, 1)))
+    same(inversion, made, programme(model, video, mask, levels, edit_levels, True, 42))
 
 
 def test_the_finest_layers_keep_their_own_layout(model):

@@ -15,8 +15,8 @@ from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
 from .checks import (
-    check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, settings_in,
-    stored_inversion, warn_unknown)
+    ask_preset, check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size,
+    settings_in, stored_inversion, warn_unknown)
 from .options import given
 from .reports import as_json
 from ..base.quiet import quieten
@@ -191,6 +191,7 @@ def run_edit(
     from videodirector.data.video import read_video, sample_frames
     check_folder(args.out, args.overwrite)
     check_inputs_stay(args.out, [args.video, args.mask, args.inversion], {*WRITTEN, *results_in(args.out)})
+    ask_preset(args)
     stored = stored_inversion(args)
     check_edit(args, stored)
     work, info = work_in(args, stored), clip_info(args.video)

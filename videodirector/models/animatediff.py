@@ -47,16 +47,18 @@ class StableDiffusion:
     @torch.no_grad()
     def encode(self,
         video: Tensor,  # [F,3,H,W] in [-1,1]
+        seed: int | None = None,  # of a sample from the VAE's posterior; None: its mean
         chunk: int = 16,  # frames encoded at once
     ) -> Tensor:  # [1,4,F,h,w] float32
-        """Latents of a clip: the mean of the VAE's posterior, times its scaling factor. Raises if a side
-        is not divisible."""
+        "Latents of a clip, times the VAE's scaling factor. Raises if a side is not divisible."
         (height, width), factor = video.shape[-2:], self.limits.factor
         if height % factor or width % factor:
             raise ValueError(f"frames of {height}×{width} do not divide by the VAE's factor {factor}; resize "
                              "or crop them")
         frames = video.to(self.vae.device, self.vae.dtype)
-        latents = torch.cat([self.vae.encode(part).latent_dist.mode() for part in frames.split(chunk)])
+        noise = None if seed is None else torch.Generator().manual_seed(seed)
+        found = [self.vae.encode(part).latent_dist for part in frames.split(chunk)]
+        latents = torch.cat([dist.sample(noise) if noise else dist.mode() for dist in found])
         latents = check_finite(wide(latents), 'What the VAE encodes the clip to')
         return rearrange(latents * self.vae.config.scaling_factor, 'f c h w -> 1 c f h w')
 
@@ -99,7 +101,7 @@ class StableDiffusion:
         return find_sites(self.unet, kinds, pattern)
 
     def schedule(self,
-        *args, **settings,  # steps, guidance_scale, cfg, leading, as `Schedule.of` takes them
+        *args, **settings,  # steps, guidance_scale, cfg …, as `Schedule.of` takes them
     ) -> Schedule:
         "The noise levels of this model that every loop visits."
         return Schedule.of(self.scheduler, *args, **settings)
