@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from videodirector.models.animatediff import AnimateDiff, load_world_model
 from videodirector.models.api import VideoModel, Wrapped, unknown_words
 from videodirector.models.folder import default_device, weights_folder
+from videodirector.models.frame_norm import FrameNorm, norm_by_frame
 from videodirector.models.image import ImageModel, load_world_image_model
 from videodirector.models.judge import Judge, judge_view, load_judge, world_classes
 from videodirector.models.sources import (
@@ -147,6 +148,7 @@ def saved(tmp_path_factory):
     image.unet.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=['to_q', 'to_k', 'to_v', 'to_out.0']))
     StableDiffusionPipeline.save_lora_weights(root / 'lora', unet_lora_layers=get_peft_model_state_dict(image.unet))
     image.unet.delete_adapters(['default'])
+    norm_by_frame(whole.unet)
     return root, AnimateDiff(whole)
 
 
@@ -277,6 +279,51 @@ def test_sources(tmp_path):
     check_source(str(tmp_path))
     with pytest.raises(ValueError, match='hub id'): check_source('a/b/c')
     with pytest.raises(ValueError, match='hub id'): check_source('./b')
+
+
+# ---- the first norm of a motion module ----
+
+def norms(unet) -> list: return [m.norm for name, m in unet.named_modules() if re.search(r'motion_modules\.\d+$', name)]
+
+
+def frame_by_frame(norm, args, pooled):
+    "Statistics of every clip, frame and group by themselves: [b, c, f, h, w] → the same."
+    x, out = args[0], torch.empty_like(args[0])
+    for b in range(x.shape[0]):
+        for f in range(x.shape[2]):
+            for channels in torch.arange(x.shape[1]).chunk(norm.num_groups):
+                group = x[b, channels, f]
+                out[b, channels, f] = (group - group.mean()) / (group.var(unbiased=False) + norm.eps).sqrt()
+    return out * norm.weight[:, None, None, None] + norm.bias[:, None, None, None]
+
+
+def test_published_motion_modules_norm_each_frame(tiny_model):
+    unet = tiny_model.pipe.to(dtype=torch.float64).unet
+    for norm in norms(unet): torch.nn.init.normal_(norm.weight, 1, .1), torch.nn.init.normal_(norm.bias, 0, .1)
+    for module in unet.modules():  # else they add nothing
+        if type(module).__name__ == 'AnimateDiffTransformer3D': torch.nn.init.normal_(module.proj_out.weight, std=.2)
+    latents, text = torch.randn(2, 4, 3, 4, 6).double() * torch.tensor([.3, 1., 2.])[:, None, None], tiny_model.embed('a bear').expand(2, -1, -1)
+    weights = {name: weight.clone() for name, weight in unet.state_dict().items()}
+    with torch.no_grad():
+        pooled = tiny_model.predict(latents, 500, text)
+        hooks = [norm.register_forward_hook(frame_by_frame) for norm in norms(unet)]
+        expected = tiny_model.predict(latents, 500, text)
+        for hook in hooks: hook.remove()
+        assert torch.equal(tiny_model.predict(latents, 500, text), pooled)
+        norm_by_frame(unet)
+        torch.testing.assert_close(tiny_model.predict(latents, 500, text), expected, rtol=1e-12, atol=1e-12)
+    assert len(norms(unet)) == 9 and (expected - pooled).norm() > 1e-3 * pooled.norm()
+    assert all(torch.equal(weight, weights[name]) for name, weight in unet.state_dict().items()) and len(weights) == len(unet.state_dict())
+
+
+def test_only_published_motion_modules_do(saved, world):
+    root, _ = saved
+    for model in (load(root / 'whole'), load(root / 'image', root / 'adapter')): assert {type(norm) for norm in norms(model.unet)} == {FrameNorm}
+    for model in (load(root / 'whole', pooled=True), world, AnimateDiff(AnimateDiffPipeline.from_pretrained(root / 'whole'))):
+        assert {type(norm) for norm in norms(model.unet)} == {torch.nn.GroupNorm}
+    one = torch.randn(1, 4, 1, 4, 6, generator=torch.manual_seed(0))  # of one frame both say the same
+    text = saved[1].embed('a bear')
+    torch.testing.assert_close(load(root / 'whole').predict(one, 500, text), load(root / 'whole', pooled=True).predict(one, 500, text))
 
 
 # ---- encoding and predicting ----

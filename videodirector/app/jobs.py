@@ -27,7 +27,7 @@ from ..world.pairs import demo_scenes
 
 # %% ../../nbs/app/jobs.ipynb #41fd699a
 def load_model(
-    args: argparse.Namespace,  # model, motion_adapter, lora, config, device
+    args: argparse.Namespace,  # model, motion_adapter, lora, pooled, config, device
 ):  # a `VideoModel`, `Judge` or None
     "The model named on the command line, and the judge if that is the embedded one."
     quieten()
@@ -42,7 +42,7 @@ def load_model(
                              'name another one with --model.')
         return load_world_model(args.device), load_judge()
     return load_animatediff(args.model, args.motion_adapter, args.lora, config=args.config,
-                            device=args.device), None
+                            device=args.device, pooled=args.pooled), None
 
 # %% ../../nbs/app/jobs.ipynb #bac7f81e
 def record_middle(

@@ -227,6 +227,8 @@ def edit_options(
         help='the model (default: the embedded one)')
     add('--motion-adapter', metavar='FOLDER|HUB_ID|FILE', help='motion modules, if the model has none')
     add('--lora', metavar='FOLDER|HUB_ID|FILE', help='a LoRA to put on top')
+    add('--pooled', action='store_true',
+        help='its motion modules were trained with diffusers, as the embedded ones were')
     add('--config', metavar='FOLDER|HUB_ID', help='pipeline built like a single-file model')
     add('--size', type=size_of, metavar='HxW', help="frame size (default: the preset's, or fit the model's)")
 
