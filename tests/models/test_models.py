@@ -1,5 +1,8 @@
 """The models module: loading in every published format, encoding, noise prediction, the judge."""
 import re
+import shutil
+from fnmatch import fnmatch
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +13,8 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
+from videodirector.base.run import Run
+from videodirector.methods.videodirector import edit, invert
 from videodirector.models.animatediff import AnimateDiff, load_world_model
 from videodirector.models.api import VideoModel, Wrapped, unknown_words
 from videodirector.models.folder import default_device, weights_folder
@@ -19,6 +24,7 @@ from videodirector.models.judge import Judge, judge_view, load_judge, world_clas
 from videodirector.models.sources import (
     as_model, base_parts, check_source, is_checkpoint, load_animatediff, load_motion_adapter, split_file)
 from videodirector.metrics.pixels import psnr
+from videodirector.parts.settings import STDG
 from videodirector.world.captions import VOCABULARY
 from videodirector.world.scene import random_scene
 
@@ -33,14 +39,15 @@ def offline(monkeypatch):
 
 # ---- tiny checkpoints in the published formats ----
 
-def make_image_pipe() -> StableDiffusionPipeline:
+def make_image_pipe(widths: tuple = WIDTHS) -> StableDiffusionPipeline:
     "A random Stable Diffusion pipeline with its own PNDM scheduler."
+    plain = len(widths) - 1  # blocks without attention
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
     text = tiny_text_encoder(tokenizer)
     unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=WIDTHS, layers_per_block=1, attention_head_dim=4, cross_attention_dim=16,
-        down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'))
+        sample_size=8, block_out_channels=widths, layers_per_block=1, attention_head_dim=4, cross_attention_dim=16,
+        down_block_types=('CrossAttnDownBlock2D', *['DownBlock2D'] * plain), up_block_types=(*['UpBlock2D'] * plain, 'CrossAttnUpBlock2D'))
     vae = AutoencoderKL(block_out_channels=WIDTHS, layers_per_block=1, down_block_types=('DownEncoderBlock2D',) * 2,
                         up_block_types=('UpDecoderBlock2D',) * 2)
     scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='scaled_linear', skip_prk_steps=True)
@@ -49,10 +56,10 @@ def make_image_pipe() -> StableDiffusionPipeline:
                                    requires_safety_checker=False)
 
 
-def make_adapter(seed: int = 1) -> MotionAdapter:
+def make_adapter(seed: int = 1, widths: tuple = WIDTHS, frames: int = 24, mid: bool = True) -> MotionAdapter:
     "Random motion modules whose last layers are not zero, so that they are seen in the output."
     torch.manual_seed(seed)
-    adapter = MotionAdapter(block_out_channels=WIDTHS, motion_layers_per_block=1, motion_max_seq_length=24)
+    adapter = MotionAdapter(block_out_channels=widths, motion_layers_per_block=1, motion_max_seq_length=frames, use_motion_mid_block=mid)
     for name, weight in adapter.named_parameters():
         if 'proj_out' in name: torch.nn.init.normal_(weight, std=0.2)
     return adapter
@@ -239,6 +246,56 @@ def test_lora(saved, where):
     on, off = (load(root / 'whole', lora=str(root / where), lora_scale=scale) for scale in (1.0, 0.0))
     assert (answer(on) - answer(whole)).abs().max() > 1e-3
     torch.testing.assert_close(answer(off), answer(whole))
+
+
+def on_the_hub(cache, name: str, folder, files='*') -> None:
+    "Put files of a folder where the hub's cache keeps those of this name."
+    place = cache / f'models--{name.replace("/", "--")}'
+    (place / 'refs').mkdir(parents=True)
+    (place / 'refs/main').write_text('0' * 40)
+    shutil.copytree(folder, place / 'snapshots' / ('0' * 40), ignore=lambda _, names: [n for n in names if '.' in n and not fnmatch(n, files)])
+
+
+def test_hub_ids(saved, tmp_path, monkeypatch):
+    root, whole = saved
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    for name in ('whole', 'image', 'adapter', 'lora'): on_the_hub(tmp_path, f'somebody/{name}', root / name)
+    same(load('somebody/whole'), whole)
+    same(load('somebody/image', 'somebody/adapter'), whole)
+    listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename='pytorch_lora_weights.safetensors')])
+    monkeypatch.setattr('diffusers.loaders.lora_base.model_info', lambda *args, **how: listed)  # is asked even for what is in the cache
+    torch.testing.assert_close(answer(load('somebody/whole', lora='somebody/lora')), answer(load(root / 'whole', lora=str(root / 'lora'))))
+
+
+VERSIONS = {'v1-5': (24, False), 'v1-5-2': (32, True), 'v1-5-3': (32, False)}  # frames, and is there one in the middle block?
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_every_version_of_motion_modules(tmp_path, monkeypatch, version):
+    "As a folder, and as AnimateDiff's own file, which tells by its keys which version it is; its settings are on the hub."
+    (frames, mid), widths = VERSIONS[version], (32, 64, 64)  # the keys that tell are those of the third block
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
+    adapter = make_adapter(5, widths, frames, mid)
+    make_image_pipe(widths).save_pretrained(tmp_path / 'image')
+    adapter.save_pretrained(tmp_path / 'adapter')
+    on_the_hub(tmp_path / 'hub', f'guoyww/animatediff-motion-adapter-{version}', tmp_path / 'adapter', '*.json')
+    save_file(original_adapter_keys(adapter.state_dict()), tmp_path / 'mm.safetensors')
+    for source in ('adapter', 'mm.safetensors'):
+        model = load(tmp_path / 'image', tmp_path / source)
+        weights = {name: w for name, w in model.unet.state_dict().items() if 'motion_modules' in name}
+        assert weights.keys() == adapter.state_dict().keys() and all(torch.equal(w, weights[name]) for name, w in adapter.state_dict().items())
+        assert model.limits.frames == frames and any('mid_block' in site.name for site in model.sites('temporal')) == mid
+        assert model.predict(torch.randn(1, 4, frames, 4, 4), 500, model.embed('a bear')).isfinite().all()
+
+
+def test_clips_that_are_not_square_are_edited(saved):
+    model, mask = load(saved[0] / 'image', saved[0] / 'adapter'), torch.zeros(3, 10, 18, dtype=torch.bool)
+    mask[:, 2:8, 4:12] = True
+    video = torch.rand(3, 3, 10, 18, generator=torch.manual_seed(0)) * 2 - 1  # latents of 5×9, which halve to 3×5
+    stdg = STDG(blocks=(('up_blocks.1', 1., 1.),))
+    inversion = invert(model, video, 'a bear', mask, steps=2, inner_steps=1, stdg=stdg, run=Run(progress=False))
+    made = edit(model, inversion, 'a tiger', run=Run(progress=False))
+    assert made.video.shape == video.shape and made.latents.shape[3:] == (5, 9) and inversion.guidance.gradients[1].any()
 
 
 @pytest.mark.parametrize('make, says', [
@@ -481,7 +538,6 @@ def test_the_image_model_predicts_frame_by_frame(world):
 @pytest.mark.parametrize('part', [['os', 'system'], ['torch', 'load'], ['diffusers', 'DiffusionPipeline'], ['transformers', 'pipeline'], ['mine', 'UNet']])
 def test_pipelines_of_unknown_classes_are_not_loaded(saved, tmp_path, part):
     import json
-    import shutil
     shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
     index = json.loads((tmp_path / 'whole' / 'model_index.json').read_text())
     (tmp_path / 'whole' / 'model_index.json').write_text(json.dumps(index | dict(text_encoder=part)))
@@ -489,7 +545,6 @@ def test_pipelines_of_unknown_classes_are_not_loaded(saved, tmp_path, part):
 
 
 def test_pipelines_with_code_are_not_loaded(saved, tmp_path):
-    import shutil
     shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
     (tmp_path / 'whole' / 'unet' / 'mine.py').write_text('print("hello")')
     with pytest.raises(ValueError, match=r'brings code of its own \(mine.py\)'): load(tmp_path / 'whole')
