@@ -4,6 +4,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from videodirector.app.cli import parser
 from videodirector.app.jobs import WRITTEN
 from videodirector.data.frames import clip_info
 from videodirector.data.video import read_video, to_bytes
+from videodirector.methods.presets import find_preset
 from videodirector.methods.videodirector import Inversion
 from videodirector.metrics.pixels import psnr
 from videodirector.show.clips import write_gif
@@ -72,6 +74,15 @@ def test_guidance_is_a_flag(run, tmp_path, clip):
     assert Inversion.load(tmp_path / 'out/inversion.safetensors').guidance.stdg.region == 'background'
     code, _, err = run('--stdg', '--overwrite', **small | dict(mask=None))
     assert code == 2 and 'there is no mask' in err
+
+
+def test_a_preset_is_one_line(run, tmp_path, clip):
+    preset, small = find_preset('walk'), dict(frames=2, size='16x16', steps=4, mask=clip.with_name('mask.npz'))
+    code, out, error = run('--json', preset='walk', source=None, target=None, **small)
+    assert code == 2 and 'source prompt has' in error, 'the prompt of the example is not asked for'
+    assert run('--json', preset='walk', weight='tiger=2', **small)[0] == 0
+    made = Inversion.load(tmp_path / 'out/inversion.safetensors')
+    assert made.settings == replace(preset.invert, steps=4, inner_steps=1) and made.prompt == SOURCE
 
 
 def test_every_option_changes_the_edit(run, tmp_path, monkeypatch):

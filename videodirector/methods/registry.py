@@ -18,7 +18,8 @@ from .videop2p import VideoP2P
 
 # %% ../../nbs/methods/registry.ipynb #aae65797
 METHODS: dict[str, Method] = {method.name: method for method in (
-    VideoDirector(), TokenFlow(), Flatten(), RAVE(), VideoP2P(), MotionClone(), InvertAndPrompt(), DoNothing())}
+    VideoDirector(), TokenFlow(), Flatten(), RAVE(), VideoP2P(), MotionClone(),
+    InvertAndPrompt(), DoNothing())}
 
 
 def find_method(
