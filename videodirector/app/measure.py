@@ -12,14 +12,14 @@ import json
 from dataclasses import asdict
 
 # %% ../../nbs/app/measure.ipynb #10e3d7d2
-import torch
-from .checks import check_device, check_outputs
-from .options import SOME, changes_in, device_option, output_options, place, settings_options
+from .checks import check_outputs
+from .options import (
+    SOME, WORKERS, changes_in, device_option, output_options, place, settings_options)
 from .reports import as_json
 from ..base.quiet import quieten
 from ..base.run import Run
 from ..base.store import atomic_path, check_folder
-from ..bench.edits import edit_table, evaluate_edits
+from ..bench.edits import edit_table, evaluate_edits, read_rows
 from ..bench.generation import GenerateSettings
 from ..bench.model_card import Counts, evaluate_model, model_table
 from ..bench.report import machine, rounded
@@ -28,7 +28,7 @@ from ..bench.suite import read_figures, run_pairs
 from ..bench.tables import contact_sheet, summary, table
 from ..bench.weights import load_parts, weights_in
 from ..data.frames import clip_info
-from ..models.folder import default_device
+from ..models.folder import check_device
 from ..parts.settings import EditSettings, InvertSettings
 from ..world.pairs import edit_pairs
 
@@ -99,6 +99,7 @@ def written(
 ) -> dict:  # the report, numbers rounded
     "Write the report to the file that was named, if one was; if it cannot be, it is printed all the same."
     report = rounded(report)
+    args.unsaved = report.pop('unsaved', None)
     try:
         if args.out:
             with atomic_path(args.out) as part: part.write_text(as_json(report) + '\n', encoding='utf-8')
@@ -123,6 +124,7 @@ def run_edits(
 ) -> dict:  # the report, which is also written to `args.out`
     "Measure edits of unseen scenes."
     check_outputs([args.out, args.sheet, args.rows])
+    read_rows(args.rows, {})  # a file of something else is refused before the work
     invert, edit = (kind(**changes_in(args, kind)) for kind in (InvertSettings, EditSettings))
     model, judge = parts_of(args)
     return written(args, evaluate_edits(model, judge, args.edits, invert, edit, args.rows, args.sheet,
@@ -139,8 +141,9 @@ def benchmark_options(
         help=f'rows, sweeps, one sweep ({sweeps}), a row ({rows}), or changes such as tau_s=0.2,eta=0')
     add('--out', type=place, required=True, metavar='FOLDER',
         help='results of each pair; what is there already is not done again')
-    add('--workers', type=SOME, default=1, help='processes (default %(default)s; on a GPU 8 or more)')
-    add('--weights', metavar='FOLDER', help='with world/ and judge/ in it (default: the shipped weights)')
+    add('--workers', type=WORKERS, default=1, help='processes (default %(default)s; on a GPU 8 or more)')
+    add('--weights', type=place, metavar='FOLDER',
+        help='with world/ and judge/ in it (default: the shipped weights)')
     device_option(parser)
     parser.set_defaults(run=run_benchmark, show=benchmark_table, keeps='out')
 
@@ -149,18 +152,19 @@ def run_benchmark(
     args: argparse.Namespace,  # from `measure_parser`
 ) -> dict:
     "Measure, then write `report.json`, `table.md` and `sheet.png` into the folder."
-    check_folder(args.out)
+    check_folder(args.out, ['metrics.json'])  # the results of an edit
     names = names_of(args.configs)
     settings = {name: asdict(setting_of(name)) for name in names}
     quieten()
-    check_device(args.device)
+    device = check_device(args.device)
     weights_in(args.weights)
     args.out.mkdir(parents=True, exist_ok=True)
+    read_figures(args.out, names)  # rows that cannot be read are refused before the work
     pairs = edit_pairs(args.pairs)
     run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet)
     figures = read_figures(args.out, names)
     report = dict(pairs=len(pairs), settings=settings,
-                  machine=machine(torch.device(args.device or default_device())), figures=figures)
+                  machine=machine(device), figures=figures)
     texts = {'report.json': json.dumps(report, indent=1), 'table.md': benchmark_table(report)}
     for name, text in texts.items():
         with atomic_path(args.out / name) as part: part.write_text(text + '\n', encoding='utf-8')
