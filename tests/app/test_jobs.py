@@ -4,16 +4,20 @@ import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from app_cases import SOURCE, TARGET, clip, run, tiny  # noqa: F401
+from image_cases import image_model
 from PIL import Image
 
+from videodirector.app import jobs
 from videodirector.app.cli import parser
 from videodirector.app.jobs import WRITTEN
 from videodirector.data.frames import clip_info
 from videodirector.data.video import read_video, to_bytes
+from videodirector.methods.presets import find_preset
 from videodirector.methods.videodirector import Inversion
 from videodirector.metrics.pixels import psnr
 from videodirector.show.clips import write_gif
@@ -70,6 +74,15 @@ def test_guidance_is_a_flag(run, tmp_path, clip):
     assert Inversion.load(tmp_path / 'out/inversion.safetensors').guidance.stdg.region == 'background'
     code, _, err = run('--stdg', '--overwrite', **small | dict(mask=None))
     assert code == 2 and 'there is no mask' in err
+
+
+def test_a_preset_is_one_line(run, tmp_path, clip):
+    preset, small = find_preset('walk'), dict(frames=2, size='16x16', steps=4, mask=clip.with_name('mask.npz'))
+    code, out, error = run('--json', preset='walk', source=None, target=None, **small)
+    assert code == 2 and 'source prompt has' in error, 'the prompt of the example is not asked for'
+    assert run('--json', preset='walk', weight='tiger=2', **small)[0] == 0
+    made = Inversion.load(tmp_path / 'out/inversion.safetensors')
+    assert made.settings == replace(preset.invert, steps=4, inner_steps=1) and made.prompt == SOURCE
 
 
 def test_every_option_changes_the_edit(run, tmp_path, monkeypatch):
@@ -177,3 +190,34 @@ def test_demo_makes_the_edit(demo):
 
 def test_demo_fits_a_laptop(demo):
     assert demo[1] < 4e9
+
+
+# methods on an image model
+
+@pytest.fixture
+def rival(run, monkeypatch):
+    "Runs `edit` with a method that takes an image model, on a tiny one."
+    model, real = image_model(), jobs.load_model
+    monkeypatch.setattr(jobs, 'load_model', lambda args: real(args) if args.motion_adapter else (model, None))
+    monkeypatch.setattr('videodirector.show.clips.write_gif', lambda *args: None)
+    return lambda *flags, **options: run(*flags, **dict(inner_steps=None, steps=2, frames=3, size='16x24') | options)
+
+
+@pytest.mark.parametrize('method, options', [('tokenflow', dict(chunk=2, blend='linear')), ('flatten', dict(tau=.5))])
+def test_another_method_has_its_own_settings_and_report(rival, tmp_path, method, options):
+    code, out, error = rival('--json', method=method, **options)
+    report = json.loads(out)
+    assert code == 0 and report['method'] == method and report['psnr'].keys() == {'vae', 'rebuilt'} and report['steps'] == 2
+    assert {'edited.mp4', 'reconstruction.mp4', 'attention.png'} <= {f.name for f in (tmp_path / 'out').iterdir()}
+    assert not (tmp_path / 'out/inversion.safetensors').exists()
+    assert 'with the source prompt' in rival('--overwrite', method=method, guidance_scale=2, **options)[1]
+
+
+def test_what_does_not_fit_another_method_is_said(rival, tmp_path, stored):
+    for options, said in ((dict(method='tokenflow', chunk=8), 'has 3 frames and TokenFlow takes a keyframe for every 8'),
+                          (dict(method='flatten', preset='paper'), "'paper' is not for FLATTEN; leave --preset out"),
+                          (dict(method='flatten', inversion=stored, source=None), '--inversion does not fit --method flatten'),
+                          (dict(method='flatten', model='world', motion_adapter='x/y'), '--motion-adapter does not fit'),
+                          (dict(method='flatten', tau_c=.5), 'unrecognized arguments: --tau-c'), (dict(method='x'), "no method 'x'")):
+        code, _, error = rival(out=tmp_path / 'other', **options)
+        assert code == 2 and said in error, error

@@ -14,8 +14,9 @@ def report_table(
     report: dict,  # from `run_demo` or `run_edit`
 ) -> str:
     "A report as a few aligned lines."
-    names = 'the VAE alone', 'DDIM with guidance', 'with null text'
-    scores = dict(zip(names, report['psnr'].values()))
+    names = dict(vae='the VAE alone', ddim_cfg='DDIM with guidance', null_text='with null text',
+                 rebuilt='with the source prompt')
+    scores = {names[name]: score for name, score in report['psnr'].items()}
     edit, judge, seconds = report['edit'], report['edit']['judge'], report['seconds']
     scores |= {'edit: outside the region': edit.get('masked_psnr'),
                'edit: against the truth': edit.get('truth_psnr')}

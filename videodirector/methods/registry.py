@@ -8,12 +8,18 @@ __all__ = ['METHODS', 'find_method', 'methods_table']
 # %% ../../nbs/methods/registry.ipynb #5c10fb56
 from ..base.settings import by_name
 from .api import Method
+from .baselines import DoNothing, InvertAndPrompt
+from .flatten import Flatten
+from .motionclone import MotionClone
 from .rave import RAVE
+from .tokenflow import TokenFlow
 from .videodirector import VideoDirector
 from .videop2p import VideoP2P
 
 # %% ../../nbs/methods/registry.ipynb #aae65797
-METHODS: dict[str, Method] = {method.name: method for method in (VideoDirector(), RAVE(), VideoP2P())}
+METHODS: dict[str, Method] = {method.name: method for method in (
+    VideoDirector(), TokenFlow(), Flatten(), RAVE(), VideoP2P(), MotionClone(),
+    InvertAndPrompt(), DoNothing())}
 
 
 def find_method(
