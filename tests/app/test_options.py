@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from videodirector.app.checks import settings_in
+from videodirector.app.checks import ask_preset, settings_in
 from videodirector.app.cli import parser
 from videodirector.app.measure import measure_parser
 from videodirector.app.options import changes_in, flag_of, settings_options
@@ -101,3 +101,14 @@ def test_an_option_changes_one_setting_of_a_preset(name):
     assert settings_in(args) == (changed(preset.invert, dict(steps=5)), preset.edit)
     args = parser().parse_args([*EDIT, '--preset', name, '--no-stdg', '--tau-s', '.1'])
     assert settings_in(args) == (changed(preset.invert, dict(stdg=None)), changed(preset.edit, dict(tau_s=.1)))
+
+
+def test_a_preset_brings_what_is_not_given():
+    def asked(*words):
+        args = parser().parse_args(['edit', 'x.mp4', *words])
+        ask_preset(args)
+        return args.source, args.target, args.size
+    bear = find_preset('bear')
+    assert asked('--preset', 'bear') == (bear.source, bear.target, (512, 512)) and asked() == (None, None, None)
+    assert asked('--preset', 'bear', '--source', 'a', '--target', 'b', '--size', '64x32') == ('a', 'b', (64, 32))
+    assert asked('--preset', 'bear', '--inversion', 'x') == (None, bear.target, None)

@@ -21,12 +21,12 @@ from importlib import import_module
 from ..base.given import line_of
 from .options import (
     box_corners, click_options, edit_options, fps_option, method_options, output_options, place)
-from .reports import as_json, list_table, mask_table, report_table
+from .reports import as_json, entry_table, list_table, mask_table, report_table
 from ..parts.settings import EditSettings, InvertSettings
 
 # %% ../../nbs/app/cli.ipynb #7e5ece02
 MEASURING = {'evaluate-model': 'measure the embedded model', 'evaluate-edits': 'measure edits made with it',
-             'benchmark': 'edits with parts of the method switched off'}  # have a parser of their own
+             'benchmark': 'edits by several methods, or with parts of one off'}  # have parsers of their own
 
 
 def job(
@@ -38,7 +38,7 @@ def job(
 
 
 def list_methods(args: argparse.Namespace) -> dict:  # rows: one for each method
-    "What each method needs and does."
+    "What each method does, needs, costs, and cannot do."
     from videodirector.methods.registry import methods_table
     return dict(rows=methods_table())
 
@@ -49,8 +49,8 @@ def list_presets(args: argparse.Namespace) -> dict:  # rows: one for each preset
     return dict(rows=[dict(preset=preset.name, what=preset.summary) for preset in PRESETS.values()])
 
 
-LISTS = {'methods': ('the ways to edit that there are', list_methods),
-         'presets': ('settings by name', list_presets)}
+LISTS = {'methods': ('the ways to edit that there are', list_methods, entry_table),
+         'presets': ('settings by name', list_presets, list_table)}
 
 
 def settings_kinds(
@@ -89,9 +89,9 @@ def parser(
 
     mask_options(commands.add_parser(
         'mask', parents=shared, help='click on a thing in a video and get its mask in every frame'))
-    for name, (what, rows) in LISTS.items():
+    for name, (what, rows, show) in LISTS.items():
         command = commands.add_parser(name, parents=shared, help=what)
-        command.set_defaults(run=rows, show=list_table, keeps=None)
+        command.set_defaults(run=rows, show=show, keeps=None)
     for name, what in MEASURING.items():
         commands.add_parser(name, help=f'{what}, see {name} --help', add_help=False)
     return top

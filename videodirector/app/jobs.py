@@ -15,8 +15,8 @@ from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
 from .checks import (
-    check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, settings_in,
-    stored_inversion, warn_unknown)
+    ask_preset, check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size,
+    settings_in, stored_inversion, warn_unknown)
 from .options import given
 from .reports import as_json
 from ..base.quiet import quieten
@@ -26,7 +26,7 @@ from ..world.pairs import demo_scenes
 
 # %% ../../nbs/app/jobs.ipynb #41fd699a
 def load_model(
-    args: argparse.Namespace,  # method, model, motion_adapter, lora, config, device
+    args: argparse.Namespace,  # method, model, motion_adapter, lora, pooled, config, device
 ):  # a `VideoModel`, `Judge` or None
     """The model named on the command line, without motion modules for a method that takes image models only,
     and the judge if it is the embedded one."""
@@ -50,7 +50,7 @@ def load_model(
                          'leave it out.')
     if image: return load_image_model(args.model, args.lora, config=args.config, device=args.device), None
     return load_animatediff(args.model, args.motion_adapter, args.lora, config=args.config,
-                            device=args.device), None
+                            device=args.device, pooled=args.pooled), None
 
 # %% ../../nbs/app/jobs.ipynb #bac7f81e
 def record_middle(
@@ -201,6 +201,7 @@ def run_edit(
     from videodirector.data.video import read_video, sample_frames
     check_folder(args.out, args.overwrite)
     check_inputs_stay(args.out, [args.video, args.mask, args.inversion], {*WRITTEN, *results_in(args.out)})
+    ask_preset(args)
     stored = stored_inversion(args)
     check_edit(args, stored)
     work, info = work_in(args, stored), clip_info(args.video)

@@ -219,8 +219,8 @@ def edit_options(
     "What only an edit of a video file needs: the file, the prompts, the mask, the model."
     add = parser.add_argument
     add('video', type=place, help='mp4, gif or folder of frames')
-    add('--source', metavar='TEXT', help='what the clip shows')
-    add('--target', metavar='TEXT', required=True, help='what it shall show')
+    add('--source', metavar='TEXT', help="what the clip shows (default: the preset's, if it has one)")
+    add('--target', metavar='TEXT', help="what it shall show (default: the preset's, if it has one)")
     add('--mask', type=place, metavar='FOLDER|FILE', help='foreground: folder of pictures, npz or video')
     click_options(parser)
     add('--inversion', type=place, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
@@ -228,8 +228,10 @@ def edit_options(
         help='the model (default: the embedded one)')
     add('--motion-adapter', metavar='FOLDER|HUB_ID|FILE', help='motion modules, if the model has none')
     add('--lora', metavar='FOLDER|HUB_ID|FILE', help='a LoRA to put on top')
+    add('--pooled', action='store_true',
+        help='its motion modules were trained with diffusers, as the embedded ones were')
     add('--config', metavar='FOLDER|HUB_ID', help='pipeline built like a single-file model')
-    add('--size', type=size_of, metavar='HxW', help="frame size (default: fit the model's)")
+    add('--size', type=size_of, metavar='HxW', help="frame size (default: the preset's, or fit the model's)")
 
 # %% ../../nbs/app/options.ipynb #237df3ba
 def given(

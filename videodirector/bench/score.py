@@ -64,6 +64,10 @@ class Case:
         if getattr(settings, 'stdg', None) is None: return settings
         return replace(settings, stdg=replace(settings.stdg, region=self.region))
 
+    def editing(self, settings):  # of a method's edit
+        "The settings of this edit: its region, for a method that knows one."
+        return changed(settings, dict(region=self.region)) if hasattr(settings, 'region') else settings
+
 # %% ../../nbs/bench/score.ipynb #f837176b
 @dataclass(frozen=True, eq=False)
 class Judges:
@@ -120,9 +124,7 @@ def edit_case(
     record=None,  # a `Recording`
 ) -> tuple[Edit, dict[str, float]]:  # the edit and its figures
     "Edit and measure."
-    settings = settings or method.edit_settings()
-    if hasattr(settings, 'region'): settings = changed(settings, dict(region=case.region))
-    made = method.edit(state, case.prompt, settings, run, record)
+    made = method.edit(state, case.prompt, case.editing(settings or method.edit_settings()), run, record)
     return made, score(made.video, case, judges)
 
 # %% ../../nbs/bench/score.ipynb #7c009196

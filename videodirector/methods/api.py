@@ -82,6 +82,8 @@ class Method(Protocol):
     title: str  # as a table calls it
     needs: Needs
     summary: str  # what it does, in one sentence
+    cost: str  # UNet passes per step, and extras, in a short phrase
+    limits: str  # what it cannot do, in one sentence
     invert_settings: type  # frozen dataclass of options, what `prepare` takes
     edit_settings: type  # the same of `edit`
 

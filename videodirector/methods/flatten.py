@@ -176,6 +176,9 @@ class Flatten:
     flow."""
     name, title, needs = 'flatten', 'FLATTEN', Needs(kinds=('image',))
     summary = 'attention over all frames, then along the trajectories of the optical flow'
+    cost = '2 passes per step to prepare, then 1 pass of 3 clips, whose attention spans all frames'
+    limits = ('Where the flow is wrong, looks wander; attention over all frames grows with the square of their '
+              'number.')
     invert_settings, edit_settings = FlattenInvert, FlattenEdit
 
     def __init__(self,

@@ -43,10 +43,8 @@ def draw_keyframes(
     generator: torch.Generator,
 ) -> Tensor:  # [K] int64, ascending
     "One frame of each chunk, by chance."
-    starts = range(0, frames, chunk)
-    lengths = (min(chunk, frames - start) for start in starts)
-    return torch.tensor([start + int(torch.randint(length, (), generator=generator))
-                         for start, length in zip(starts, lengths)])
+    def one(start): return start + int(torch.randint(min(chunk, frames - start), (), generator=generator))
+    return torch.tensor([one(start) for start in range(0, frames, chunk)])
 
 
 def neighbours(
@@ -209,6 +207,9 @@ class TokenFlow:
     source's nearest neighbours."""
     name, title, needs = 'tokenflow', 'TokenFlow', Needs(kinds=('image',))
     summary = "keyframes that look at each other, and all frames made of them by the source's own likeness"
+    cost = '2 passes per step to prepare, then 1 pass of 3 clips and 1 of their keyframes'
+    limits = ("It keeps the source's layout, so a thing cannot take another form; what neither of two keyframes "
+              'shows is filled in with what is most alike.')
     invert_settings, edit_settings = TokenFlowInvert, TokenFlowEdit
 
     def prepare(self,

@@ -21,6 +21,7 @@ from .api import VideoModel
 from .complete import (
     check_complete, check_pipeline, check_source_type, load_complete, loading)
 from .folder import default_device
+from .frame_norm import norm_by_frame
 from .image import ImageModel
 
 # %% ../../nbs/models/sources.ipynb #ef53dde8
@@ -44,6 +45,7 @@ def load_animatediff(
     config: str | None = None,  # for checkpoint files: hub id or folder of a pipeline built alike
     device: str | None = None,  # None picks the best at hand
     dtype: torch.dtype | None = None,  # None: float16 on cuda, else float32
+    pooled: bool = False,  # were the motion modules trained with diffusers, as none of the published are?
 ) -> AnimateDiff:
     """A full-size AnimateDiff from any of the formats its parts are published in; ValueError if they don't
     fit."""
@@ -54,6 +56,7 @@ def load_animatediff(
     adapter = load_motion_adapter(motion_adapter, config) if motion_adapter else None
     pipe = load_base(base, adapter, config)
     if lora: add_lora(pipe, lora, lora_scale)
+    if not pooled: norm_by_frame(pipe.unet)
     return AnimateDiff(move(pipe, device, dtype or native_dtype(device)))
 
 
