@@ -192,6 +192,20 @@ def test_demo_fits_a_laptop(demo):
     assert demo[1] < 4e9
 
 
+# methods that climb to no noise, or have no settings
+
+@pytest.mark.parametrize('method, options, drawn', [('motionclone', dict(guided=1, steps=2), True), ('invert_and_prompt', dict(steps=2), True),
+                                                    ('do_nothing', dict(steps=None), False)])
+def test_methods_without_an_inversion(run, tmp_path, method, options, drawn):
+    code, out, error = run('--json', method=method, inner_steps=None, **options)
+    report = json.loads(out)
+    assert code == 0 and report['method'] == method and report['steps'] == (options['steps'] or 0)
+    assert set(report['psnr']) == ({'vae', 'rebuilt'} if method == 'invert_and_prompt' else set())
+    there = {f.name for f in (tmp_path / 'out').iterdir()}
+    assert 'edited.mp4' in there and ('attention.png' in there) == drawn and 'inversion.safetensors' not in there
+    assert 'files ' in run('--overwrite', method=method, inner_steps=None, **options)[1]
+
+
 # methods on an image model
 
 @pytest.fixture

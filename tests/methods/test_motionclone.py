@@ -74,7 +74,7 @@ def test_motion_is_read_at_one_level_of_the_second_block(tiny_model):
     heard = []
     predict = tiny_model.predict
     tiny_model.predict = lambda z, t, text: (heard.append((z, t, text)), predict(z, t, text))[1]
-    motion = read_motion(tiny_model, CLIP, MotionSettings(seed=3))
+    motion = read_motion(tiny_model, CLIP, MotionSettings(read_seed=3))
     (z, t, text), = heard
     abar, z0 = tiny_model.scheduler.alphas_cumprod[400].item(), tiny_model.encode(CLIP.video)
     torch.testing.assert_close(z, abar**.5 * z0 + (1 - abar)**.5 * seeded(z0.shape, 3, 'cpu'))
@@ -111,9 +111,9 @@ def test_seeds_fix_everything(tiny_model, state):
     again = MotionClone().prepare(tiny_model, CLIP, run=QUIET)
     for (v, k), (v2, k2) in zip(state[1].top.values(), again[1].top.values()): assert torch.equal(v, v2) and torch.equal(k, k2)
     torch.manual_seed(5)  # the global one has no part in it
-    one, two, other = cloned(state), cloned(again), cloned(state, seed=1)
+    one, two, other = cloned(state), cloned(again), cloned(state, noise_seed=1)
     assert torch.equal(one.video, two.video) and not torch.equal(one.video, other.video)
-    elsewhere = read_motion(tiny_model, CLIP, MotionSettings(seed=1))
+    elsewhere = read_motion(tiny_model, CLIP, MotionSettings(read_seed=1))
     assert any(not torch.equal(v, w) for (v, _), (w, _) in zip(state[1].top.values(), elsewhere.top.values()))
 
 
@@ -149,4 +149,4 @@ def test_what_does_not_fit_is_a_sentence(tiny_model, state):
     with pytest.raises(ValueError, match='The target prompt is empty'): cloned(state, prompt=' ')
     with pytest.raises(TypeError, match='give a value `MotionSettings`'): method.prepare(tiny_model, CLIP, InvertSettings())
     for wrong in (dict(guided=4), dict(noisy=0.), dict(steps=900, guided=10), dict(steps=700, guided=400)):
-        with pytest.raises(ValueError, match='do not fit; guide fewer'): CloneSettings(**FEW | wrong)
+        with pytest.raises(ValueError, match='do not fit; guide fewer'): cloned(state, **wrong)

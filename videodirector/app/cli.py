@@ -81,7 +81,7 @@ def parser(
     demo = commands.add_parser('demo', parents=shared, help='render a scene of the little world and edit it')
     demo.add_argument('--seed', type=int, default=1004,
                       help='which scene and which edit (default %(default)s, a tiger that becomes a bear)')
-    method_options(demo, 'videodirector-demo', ('region',), kinds)
+    method_options(demo, 'videodirector-demo', ('region', 'seed'), kinds)
     demo.set_defaults(run=job('run_demo'), show=report_table, keeps='keep', model='world')
 
     edit = commands.add_parser('edit', parents=shared, help='edit a video file')

@@ -109,23 +109,25 @@ def edit_clip(
     method, seconds, videos = work.method, {}, {'source': case.clip.video}
     if work.stored: state = model, work.stored
     else: state = method.prepare(model, case.clip, case.inverting(work.invert), work.run)
-    inversion = state[1]  # an `Inversion`, or a `Climb`
-    if not work.stored: seconds.update(inversion.seconds)
-    if not inversion.psnr:
+    source = state[1]  # what the method knows of the clip
+    climbed = source if hasattr(source, 'pivots') else None  # an `Inversion` or a `Climb`, which leads back
+    if climbed and not work.stored: seconds.update(climbed.seconds)
+    if climbed and not climbed.psnr:
         with timed(seconds, 'reconstruct'):
-            inversion.psnr, videos['reconstruction'] = rebuilding_scores(
+            climbed.psnr, videos['reconstruction'] = rebuilding_scores(
                 method, state, case.clip.video, work.edit, work.run)
-    if isinstance(inversion, Inversion): inversion.save(folder / 'inversion.safetensors')
-    record = record_middle(len(inversion.schedule))
+    if isinstance(source, Inversion): source.save(folder / 'inversion.safetensors')
+    steps = len(climbed.schedule) if climbed else getattr(work.edit, 'steps', 0)
+    record = record_middle(steps)
     result, figures = edit_case(method, state, case, work.edit, Judges(judge), work.run, record)
     seconds['edit'] = result.seconds
     write_pictures(folder, videos | {'edited': result.video}, case.truth, work.fps)
-    draw_words(folder, result, model.tokenizer)
+    if record.maps: draw_words(folder, result, model.tokenizer)
     return dict(
-        source_prompt=inversion.prompt, target_prompt=case.prompt, method=method.name,
-        frames=len(result.video), size=list(result.video.shape[2:]), steps=len(inversion.schedule),
-        guidance_scale=result.settings.get('guidance_scale', inversion.schedule.guidance_scale),
-        psnr=inversion.psnr,
+        source_prompt=source.prompt, target_prompt=case.prompt, method=method.name,
+        frames=len(result.video), size=list(result.video.shape[2:]), steps=steps,
+        guidance_scale=result.settings.get('guidance_scale', climbed and climbed.schedule.guidance_scale),
+        psnr=climbed.psnr if climbed else {},
         edit=figures | dict(judge=judge.read(result.video) if judge else None), seconds=seconds)
 
 # %% ../../nbs/app/jobs.ipynb #7cc6dbd5

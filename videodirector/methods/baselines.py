@@ -17,6 +17,7 @@ from ..base.run import Run
 from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_needs
 from ..models.api import VideoModel, Wrapped, check_clip, check_prompt
+from ..parts.inject import Climb
 from ..parts.inversion import invert_ddim, sample_ddim
 from ..sampling.forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS
 
@@ -54,17 +55,18 @@ class InvertAndPrompt:
         clip: Clip,
         settings: ClimbSettings | None = None,
         run: Run | None = None,
-    ) -> tuple:  # model, noise [1,4,F,h,w], steps, source prompt
+    ) -> tuple:  # model, `Climb`
         "Climb to the noise."
         check_type(settings, (ClimbSettings, type(None)), 'The settings', 'a value `ClimbSettings`')
         check_needs(self, model, clip.mask)
+        settings, started = settings or ClimbSettings(), time.perf_counter()
         with model.lock, torch.inference_mode(False):
             check_clip(model, clip.video)
             check_prompt(model, clip.prompt, 'source prompt')
-            steps = (settings or ClimbSettings()).steps
-            z0, text = model.encode(clip.video), model.embed(clip.prompt)
-            plan = model.schedule(steps, 1., CFG)  # its guidance has no part in an inversion
-            return model, invert_ddim(model, z0, text, plan, run)[-1:], steps, clip.prompt
+            plan = model.schedule(settings.steps)
+            pivots = invert_ddim(model, model.encode(clip.video), model.embed(clip.prompt), plan, run)
+        seconds = dict(invert=time.perf_counter() - started)
+        return model, Climb(pivots, plan, clip.prompt, asdict(settings), seconds)
 
     def edit(self,
         state: tuple,  # from `prepare`
@@ -75,7 +77,8 @@ class InvertAndPrompt:
     ) -> Edit:
         "Come down with other words."
         check_type(settings, (PromptSettings, type(None)), 'The settings', 'a value `PromptSettings`')
-        (model, noise, steps, source), s, started = state, settings or PromptSettings(), time.perf_counter()
+        (model, source), s, started = state, settings or PromptSettings(), time.perf_counter()
+        steps, noise = len(source.schedule), source.pivots[-1:]
         with model.lock, torch.inference_mode(False), attend(model.unet, record=record) as at:
             check_prompt(model, prompt, 'target prompt')
             if record is not None: record.name_words(model.tokenizer, edit_cond=prompt)
@@ -87,7 +90,8 @@ class InvertAndPrompt:
             text, null = model.embed(prompt), model.embed(s.negative_prompt)
             z = sample_ddim(Wrapped(model, told), noise, text, null, plan, run)
             video = model.decode(z)
-        return Edit(video, z, prompt, source, asdict(s), time.perf_counter() - started, record, self.name)
+        seconds = time.perf_counter() - started
+        return Edit(video, z, prompt, source.prompt, asdict(s), seconds, record, self.name)
 
 # %% ../../nbs/methods/baselines.ipynb #201c73b6
 @dataclass(frozen=True)

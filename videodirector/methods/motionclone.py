@@ -29,7 +29,7 @@ class MotionSettings:
     "How the motion of a clip is read."
     t: int = option(400, 'noise level at which the attention of its frames is read', low=0, high=999)
     block: str = option('up_blocks.1', 'part of the UNet whose attention between frames is read')
-    seed: int = option(0, 'of the noise that brings it to that level')
+    read_seed: int = option(0, 'seed of the noise that brings it to that level')
 
     def __post_init__(self): check_options(self)
 
@@ -73,7 +73,7 @@ def read_motion(
     "One pass over the noised clip (MotionClone, ICLR 2025), empty prompt, left after the block that is read."
     z0, levels = model.encode(clip.video), every_level(model)
     abar = levels.alphas[levels.timesteps.index(settings.t)]
-    z = ddim(seeded(z0.shape, settings.seed, z0.device), z0, 1., abar)
+    z = ddim(seeded(z0.shape, settings.read_seed, z0.device), z0, 1., abar)
     sites = model.sites('temporal', f'{settings.block}.*')
     heard, _ = listen(model, z, settings.t, model.embed(''), sites, stop=True)
     top = {site: tuple(A.max(-1)) for site, A in heard.items()}
@@ -94,15 +94,9 @@ class CloneSettings:
     cfg: str = option(CFG_FORMS[1], 'form of classifier-free guidance: standard ε_u + w(ε_c − ε_u), '
                                     'videodirector ε_c + w(ε_c − ε_u)', choices=CFG_FORMS)
     negative_prompt: str = option('', 'what guidance leads away from')
-    seed: int = option(0, 'of the noise that the clip is made of')
+    noise_seed: int = option(0, 'seed of the noise that the clip is made of')
 
-    def __post_init__(self):
-        check_options(self)
-        border, plain = 1000 * (1 - self.noisy), self.steps - self.guided
-        if not 1 <= plain <= border or self.guided > 1000 - border:
-            raise ValueError(f'{self.steps} steps, {self.guided} of them guided in the noisiest '
-                             f'{self.noisy:g} of 1000 levels, do not fit; guide fewer than all, and take no '
-                             'more steps than there are levels.')
+    def __post_init__(self): check_options(self)
 
 
 OFFICIAL = {name: CloneSettings(steps, guided, noisy, ramp=10, strength=2000., guidance_scale=7.5)
@@ -113,10 +107,13 @@ def uneven_schedule(
     model: VideoModel,
     settings: CloneSettings,
 ) -> Schedule:
-    "The guided steps at the noisy end, the others over the rest."
-    border = 1000 * (1 - settings.noisy)
-    early = torch.linspace(border, 999, settings.guided, dtype=torch.float64)
-    late = torch.linspace(0, border - 1, settings.steps - settings.guided, dtype=torch.float64)
+    "The guided steps at the noisy end, the others over the rest; `ValueError` if there is no room for them."
+    guided, plain, border = settings.guided, settings.steps - settings.guided, 1000 * (1 - settings.noisy)
+    if not 1 <= plain <= border or guided > 1000 - border:
+        raise ValueError(f'{settings.steps} steps, {guided} of them guided in the noisiest {settings.noisy:g} '
+                         'of 1000 levels, do not fit; guide fewer than all, or take fewer steps.')
+    early = torch.linspace(border, 999, guided, dtype=torch.float64)
+    late = torch.linspace(0, border - 1, plain, dtype=torch.float64)
     levels = every_level(model, settings.guidance_scale, settings.cfg)
     timesteps = torch.cat([late, early]).round().long().flip(0).tolist()
     alphas = [levels.alphas[levels.timesteps.index(t)] for t in timesteps]
@@ -196,7 +193,7 @@ class Cloning:
 
     def walk(self, run: Run) -> Tensor:  # clean latents [1,4,F,h,w]
         "From seeded noise to the clip."
-        z = seeded(self.motion.shape, self.settings.seed, self.model.unet.device)
+        z = seeded(self.motion.shape, self.settings.noise_seed, self.model.unet.device)
         for i, _ in run.steps('edit', self.schedule): z = self.step(i, z)
         return z
 
