@@ -58,6 +58,7 @@ REFUSALS = {
     'source prompt too long': (lambda p: dict(source='a bear ' * 8), 'source prompt has 18 tokens .* 16'),
     'target prompt too long': (lambda p: dict(target='a bear ' * 8), 'target prompt has 18 tokens .* 16'),
     'no source prompt': (lambda p: dict(source=None), 'source prompt is missing'),
+    'no target prompt': (lambda p: dict(target=None), 'target prompt is missing'),
     'empty source prompt': (lambda p: dict(source=' '), 'source prompt is empty'),
     'empty target prompt': (lambda p: dict(target=''), 'target prompt is empty'),
     'unknown model folder': (lambda p: dict(model=p / 'gone'), 'no model folder .*gone'),

@@ -53,6 +53,14 @@ def test_a_grid_holds_the_covered_share_and_needs_no_square(disc):
     assert torch.equal(disc.at(40, 60), disc.values)
 
 
+def test_a_grid_can_take_the_nearest_pixel(disc):
+    near = Mask(disc.values, nearest=True)
+    expected = disc.values[:, torch.arange(6) * disc.values.shape[1] // 6][..., torch.arange(5) * disc.values.shape[2] // 5]
+    assert torch.equal(near.at(6, 5), expected) and not torch.equal(near.at(6, 5), disc.at(6, 5))
+    for made in (~near, near | near, near & near): assert made.nearest
+    assert torch.equal((~near).at(6, 5), 1 - expected)
+
+
 def test_another_size_keeps_the_area(disc):
     assert disc.resized(80, 120).area == pytest.approx(disc.area, rel=.01)
     assert disc.resized(20, 30).is_soft and torch.equal(disc.resized(40, 60).values, disc.values)

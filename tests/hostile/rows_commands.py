@@ -113,7 +113,7 @@ GOOD = {
 
 
 ARGUMENTS = {' '.join(words) or 'nothing': (lambda p, w=words: w, pattern) for words, pattern in (
-    ([], 'COMMAND'), (['dance'], 'invalid choice'), (['edit'], 'required'), (['edit', 'a.mp4'], '--target'), (['edit', '--target', 'a'], 'video'),
+    ([], 'COMMAND'), (['dance'], 'invalid choice'), (['edit'], 'required'), (['edit', 'a.mp4'], 'source prompt is missing'), (['edit', '--target', 'a'], 'video'),
     (['demo', '--seed', 'x'], 'seed'), (['demo', '--seed', '1e3'], 'seed'), (['demo', '--frames', '0'], "'0'"),
     (['demo', '--frames', '1000'], '1000 frames'), (['demo', '--fps', 'nan'], 'nan'), (['demo', '--fps', '0'], "'0'"), (['demo', '--fps', '1e-9'], '1e-9'), (['demo', '--fps', '1e9'], '1e9'),
     (['demo', '--steps', '0'], 'steps'), (['demo', '--steps', 'nan'], 'steps'), (['demo', '--steps', '٣x'], 'steps'), (['demo', '--inner-steps', '-1'], 'inner.steps'),

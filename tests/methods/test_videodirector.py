@@ -372,6 +372,42 @@ def test_a_soft_mask_survives_the_file(tiny_model, tmp_path):
     assert torch.equal(*(edited(tiny_model, x, recompute_guidance=True).latents for x in (asked, loaded)))
 
 
+# what the official code does otherwise
+
+def test_the_mask_can_be_widened_by_an_ellipse(tiny_model):
+    frame = box()
+    frame[:, 4:12, 4:20] = False  # an ellipse fills it
+    asked, by_hand, plain = (inverted(tiny_model, mask=m, stdg=STRONG, ellipse=e) for m, e in ((frame, True), (ellipse(Mask(frame)), False), (frame, False)))
+    assert torch.equal(asked.mask.values, by_hand.mask.values) and torch.equal(asked.guidance.gradients, by_hand.guidance.gradients)
+    assert not torch.equal(asked.guidance.gradients, plain.guidance.gradients)
+    with pytest.raises(ValueError, match='ellipse widens a mask and there is no mask'): inverted(tiny_model, ellipse=True)
+
+
+def test_a_mask_can_come_to_the_grids_by_nearest_pixel(tiny_model, tmp_path):
+    thing = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.bool)
+    thing[:, 5:23, 9:30] = True  # across cells
+    near, area = (inverted(tiny_model, mask=thing, stdg=STRONG, nearest=x) for x in (True, False))
+    assert not torch.equal(near.guidance.gradients, area.guidance.gradients)
+    edits = [edited(tiny_model, replace(x, guidance=None)).latents for x in (near, replace(near, mask=Mask(thing)))]
+    assert not torch.equal(*edits), 'SA-II hides the same cells'
+    near.save(tmp_path / 'bear.safetensors')
+    assert torch.equal(edited(tiny_model, Inversion.load(tmp_path / 'bear.safetensors')).latents, edited(tiny_model, near).latents)
+
+
+def test_latents_can_be_a_sample_of_the_posterior(tiny_model, inversion):
+    with torch.no_grad(): tiny_model.vae.quant_conv.bias[4:] += 5  # as it comes, the posterior is a point
+    first, again, other = (inverted(tiny_model, mask=box(), posterior=seed).pivots[0] for seed in (42, 42, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other) and not torch.equal(first, inversion.pivots[0])
+    assert torch.equal(inverted(tiny_model, mask=box()).pivots[0], inversion.pivots[0])
+
+
+def test_steps_can_end_at_a_stride(tiny_model, inversion):
+    strided = inverted(tiny_model, mask=box(), steps=7, stride=True)
+    assert strided.schedule == tiny_model.schedule(7, stride=True)
+    assert not torch.equal(strided.pivots, inverted(tiny_model, mask=box(), steps=7).pivots)
+    assert torch.isfinite(edited(tiny_model, strided, leading=True).video).all()
+
+
 # slots
 
 def test_slots_are_those_the_controls_read(tiny_model, inversion):

@@ -1,5 +1,8 @@
 """The models module: loading in every published format, encoding, noise prediction, the judge."""
 import re
+import shutil
+from fnmatch import fnmatch
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,14 +13,19 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
+from videodirector.base.run import Run
+from videodirector.methods.videodirector import edit, invert
 from videodirector.models.animatediff import AnimateDiff, load_world_model
 from videodirector.models.api import VideoModel, Wrapped, unknown_words
 from videodirector.models.folder import default_device, weights_folder
+from videodirector.models.frame_norm import FrameNorm, norm_by_frame
 from videodirector.models.image import ImageModel, load_world_image_model
 from videodirector.models.judge import Judge, judge_view, load_judge, world_classes
 from videodirector.models.sources import (
-    as_model, base_parts, check_source, is_checkpoint, load_animatediff, load_motion_adapter, split_file)
+    as_model, base_parts, check_source, is_checkpoint, load_animatediff, load_image_model, load_motion_adapter,
+    split_file)
 from videodirector.metrics.pixels import psnr
+from videodirector.parts.settings import STDG
 from videodirector.world.captions import VOCABULARY
 from videodirector.world.scene import random_scene
 
@@ -32,14 +40,15 @@ def offline(monkeypatch):
 
 # ---- tiny checkpoints in the published formats ----
 
-def make_image_pipe() -> StableDiffusionPipeline:
+def make_image_pipe(widths: tuple = WIDTHS) -> StableDiffusionPipeline:
     "A random Stable Diffusion pipeline with its own PNDM scheduler."
+    plain = len(widths) - 1  # blocks without attention
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
     text = tiny_text_encoder(tokenizer)
     unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=WIDTHS, layers_per_block=1, attention_head_dim=4, cross_attention_dim=16,
-        down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'))
+        sample_size=8, block_out_channels=widths, layers_per_block=1, attention_head_dim=4, cross_attention_dim=16,
+        down_block_types=('CrossAttnDownBlock2D', *['DownBlock2D'] * plain), up_block_types=(*['UpBlock2D'] * plain, 'CrossAttnUpBlock2D'))
     vae = AutoencoderKL(block_out_channels=WIDTHS, layers_per_block=1, down_block_types=('DownEncoderBlock2D',) * 2,
                         up_block_types=('UpDecoderBlock2D',) * 2)
     scheduler = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='scaled_linear', skip_prk_steps=True)
@@ -48,10 +57,10 @@ def make_image_pipe() -> StableDiffusionPipeline:
                                    requires_safety_checker=False)
 
 
-def make_adapter(seed: int = 1) -> MotionAdapter:
+def make_adapter(seed: int = 1, widths: tuple = WIDTHS, frames: int = 24, mid: bool = True) -> MotionAdapter:
     "Random motion modules whose last layers are not zero, so that they are seen in the output."
     torch.manual_seed(seed)
-    adapter = MotionAdapter(block_out_channels=WIDTHS, motion_layers_per_block=1, motion_max_seq_length=24)
+    adapter = MotionAdapter(block_out_channels=widths, motion_layers_per_block=1, motion_max_seq_length=frames, use_motion_mid_block=mid)
     for name, weight in adapter.named_parameters():
         if 'proj_out' in name: torch.nn.init.normal_(weight, std=0.2)
     return adapter
@@ -147,6 +156,7 @@ def saved(tmp_path_factory):
     image.unet.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=['to_q', 'to_k', 'to_v', 'to_out.0']))
     StableDiffusionPipeline.save_lora_weights(root / 'lora', unet_lora_layers=get_peft_model_state_dict(image.unet))
     image.unet.delete_adapters(['default'])
+    norm_by_frame(whole.unet)
     return root, AnimateDiff(whole)
 
 
@@ -239,7 +249,71 @@ def test_lora(saved, where):
     torch.testing.assert_close(answer(off), answer(whole))
 
 
+def test_image_models_in_every_format(saved):
+    root, _ = saved
+    fresh = ImageModel(make_image_pipe())
+    for base, more in ((root / 'image', {}), (root / 'files' / 'image.safetensors', dict(config=str(root / 'config')))):
+        model = load_image_model(str(base), device='cpu', **more)
+        assert model.traits.kind == 'image' and model.unet.dtype == torch.float32
+        same(model, fresh)
+    torch.testing.assert_close(answer(load_image_model(str(root / 'image'), str(root / 'lora'), 0., device='cpu')), answer(fresh))
+    assert (answer(load_image_model(str(root / 'image'), str(root / 'lora'), device='cpu')) - answer(fresh)).abs().max() > 1e-4
+
+
+def on_the_hub(cache, name: str, folder, files='*') -> None:
+    "Put files of a folder where the hub's cache keeps those of this name."
+    place = cache / f'models--{name.replace("/", "--")}'
+    (place / 'refs').mkdir(parents=True)
+    (place / 'refs/main').write_text('0' * 40)
+    shutil.copytree(folder, place / 'snapshots' / ('0' * 40), ignore=lambda _, names: [n for n in names if '.' in n and not fnmatch(n, files)])
+
+
+def test_hub_ids(saved, tmp_path, monkeypatch):
+    root, whole = saved
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    for name in ('whole', 'image', 'adapter', 'lora'): on_the_hub(tmp_path, f'somebody/{name}', root / name)
+    same(load('somebody/whole'), whole)
+    same(load('somebody/image', 'somebody/adapter'), whole)
+    listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename='pytorch_lora_weights.safetensors')])
+    monkeypatch.setattr('diffusers.loaders.lora_base.model_info', lambda *args, **how: listed)  # is asked even for what is in the cache
+    torch.testing.assert_close(answer(load('somebody/whole', lora='somebody/lora')), answer(load(root / 'whole', lora=str(root / 'lora'))))
+
+
+VERSIONS = {'v1-5': (24, False), 'v1-5-2': (32, True), 'v1-5-3': (32, False)}  # frames, and is there one in the middle block?
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_every_version_of_motion_modules(tmp_path, monkeypatch, version):
+    "As a folder, and as AnimateDiff's own file, which tells by its keys which version it is; its settings are on the hub."
+    (frames, mid), widths = VERSIONS[version], (32, 64, 64)  # the keys that tell are those of the third block
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
+    adapter = make_adapter(5, widths, frames, mid)
+    make_image_pipe(widths).save_pretrained(tmp_path / 'image')
+    adapter.save_pretrained(tmp_path / 'adapter')
+    on_the_hub(tmp_path / 'hub', f'guoyww/animatediff-motion-adapter-{version}', tmp_path / 'adapter', '*.json')
+    save_file(original_adapter_keys(adapter.state_dict()), tmp_path / 'mm.safetensors')
+    for source in ('adapter', 'mm.safetensors'):
+        model = load(tmp_path / 'image', tmp_path / source)
+        weights = {name: w for name, w in model.unet.state_dict().items() if 'motion_modules' in name}
+        assert weights.keys() == adapter.state_dict().keys() and all(torch.equal(w, weights[name]) for name, w in adapter.state_dict().items())
+        assert model.limits.frames == frames and any('mid_block' in site.name for site in model.sites('temporal')) == mid
+        assert model.predict(torch.randn(1, 4, frames, 4, 4), 500, model.embed('a bear')).isfinite().all()
+
+
+def test_clips_that_are_not_square_are_edited(saved):
+    model, mask = load(saved[0] / 'image', saved[0] / 'adapter'), torch.zeros(3, 10, 18, dtype=torch.bool)
+    mask[:, 2:8, 4:12] = True
+    video = torch.rand(3, 3, 10, 18, generator=torch.manual_seed(0)) * 2 - 1  # latents of 5×9, which halve to 3×5
+    stdg = STDG(blocks=(('up_blocks.1', 1., 1.),))
+    inversion = invert(model, video, 'a bear', mask, steps=2, inner_steps=1, stdg=stdg, run=Run(progress=False))
+    made = edit(model, inversion, 'a tiger', run=Run(progress=False))
+    assert made.video.shape == video.shape and made.latents.shape[3:] == (5, 9) and inversion.guidance.gradients[1].any()
+
+
 @pytest.mark.parametrize('make, says', [
+    (lambda root: load_image_model(str(root / 'whole')), 'has motion modules; give an image model'),
+    (lambda root: load_image_model(str(root / 'nowhere')), 'There is no model folder'),
+    (lambda root: load_image_model(str(root / 'files' / 'motion.safetensors')), 'config='),
     (lambda root: load(root / 'nowhere'), 'There is no model folder'),
     (lambda root: load(root / 'files'), 'holds no diffusers pipeline'),
     (lambda root: load('nobody/nothing'), 'holds no diffusers pipeline'),
@@ -277,6 +351,51 @@ def test_sources(tmp_path):
     check_source(str(tmp_path))
     with pytest.raises(ValueError, match='hub id'): check_source('a/b/c')
     with pytest.raises(ValueError, match='hub id'): check_source('./b')
+
+
+# ---- the first norm of a motion module ----
+
+def norms(unet) -> list: return [m.norm for name, m in unet.named_modules() if re.search(r'motion_modules\.\d+$', name)]
+
+
+def frame_by_frame(norm, args, pooled):
+    "Statistics of every clip, frame and group by themselves: [b, c, f, h, w] → the same."
+    x, out = args[0], torch.empty_like(args[0])
+    for b in range(x.shape[0]):
+        for f in range(x.shape[2]):
+            for channels in torch.arange(x.shape[1]).chunk(norm.num_groups):
+                group = x[b, channels, f]
+                out[b, channels, f] = (group - group.mean()) / (group.var(unbiased=False) + norm.eps).sqrt()
+    return out * norm.weight[:, None, None, None] + norm.bias[:, None, None, None]
+
+
+def test_published_motion_modules_norm_each_frame(tiny_model):
+    unet = tiny_model.pipe.to(dtype=torch.float64).unet
+    for norm in norms(unet): torch.nn.init.normal_(norm.weight, 1, .1), torch.nn.init.normal_(norm.bias, 0, .1)
+    for module in unet.modules():  # else they add nothing
+        if type(module).__name__ == 'AnimateDiffTransformer3D': torch.nn.init.normal_(module.proj_out.weight, std=.2)
+    latents, text = torch.randn(2, 4, 3, 4, 6).double() * torch.tensor([.3, 1., 2.])[:, None, None], tiny_model.embed('a bear').expand(2, -1, -1)
+    weights = {name: weight.clone() for name, weight in unet.state_dict().items()}
+    with torch.no_grad():
+        pooled = tiny_model.predict(latents, 500, text)
+        hooks = [norm.register_forward_hook(frame_by_frame) for norm in norms(unet)]
+        expected = tiny_model.predict(latents, 500, text)
+        for hook in hooks: hook.remove()
+        assert torch.equal(tiny_model.predict(latents, 500, text), pooled)
+        norm_by_frame(unet)
+        torch.testing.assert_close(tiny_model.predict(latents, 500, text), expected, rtol=1e-12, atol=1e-12)
+    assert len(norms(unet)) == 9 and (expected - pooled).norm() > 1e-3 * pooled.norm()
+    assert all(torch.equal(weight, weights[name]) for name, weight in unet.state_dict().items()) and len(weights) == len(unet.state_dict())
+
+
+def test_only_published_motion_modules_do(saved, world):
+    root, _ = saved
+    for model in (load(root / 'whole'), load(root / 'image', root / 'adapter')): assert {type(norm) for norm in norms(model.unet)} == {FrameNorm}
+    for model in (load(root / 'whole', pooled=True), world, AnimateDiff(AnimateDiffPipeline.from_pretrained(root / 'whole'))):
+        assert {type(norm) for norm in norms(model.unet)} == {torch.nn.GroupNorm}
+    one = torch.randn(1, 4, 1, 4, 6, generator=torch.manual_seed(0))  # of one frame both say the same
+    text = saved[1].embed('a bear')
+    torch.testing.assert_close(load(root / 'whole').predict(one, 500, text), load(root / 'whole', pooled=True).predict(one, 500, text))
 
 
 # ---- encoding and predicting ----
@@ -434,7 +553,6 @@ def test_the_image_model_predicts_frame_by_frame(world):
 @pytest.mark.parametrize('part', [['os', 'system'], ['torch', 'load'], ['diffusers', 'DiffusionPipeline'], ['transformers', 'pipeline'], ['mine', 'UNet']])
 def test_pipelines_of_unknown_classes_are_not_loaded(saved, tmp_path, part):
     import json
-    import shutil
     shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
     index = json.loads((tmp_path / 'whole' / 'model_index.json').read_text())
     (tmp_path / 'whole' / 'model_index.json').write_text(json.dumps(index | dict(text_encoder=part)))
@@ -442,7 +560,6 @@ def test_pipelines_of_unknown_classes_are_not_loaded(saved, tmp_path, part):
 
 
 def test_pipelines_with_code_are_not_loaded(saved, tmp_path):
-    import shutil
     shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
     (tmp_path / 'whole' / 'unet' / 'mine.py').write_text('print("hello")')
     with pytest.raises(ValueError, match=r'brings code of its own \(mine.py\)'): load(tmp_path / 'whole')

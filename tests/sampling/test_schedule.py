@@ -67,6 +67,13 @@ def test_leading_steps_are_those_of_the_official_edit(tiny_model):
     with pytest.raises(ValueError, match='choose from 2 to 999'): tiny_model.schedule(1000, leading=True)
 
 
+def test_steps_may_end_where_the_official_ones_do(tiny_model):
+    schedule, abar = tiny_model.schedule(50, stride=True), tiny_model.scheduler.alphas_cumprod.double()
+    assert schedule.timesteps == tiny_model.schedule(50).timesteps and schedule.next_alphas != tiny_model.schedule(50).next_alphas
+    assert schedule.next_alphas == tuple(abar[t - 20].item() if t >= 20 else 1. for t in schedule.timesteps)
+    assert tiny_model.schedule(50, leading=True, stride=True) == tiny_model.schedule(50, leading=True)  # where steps are even, both are one
+
+
 def test_guidance_forms(tiny_model):
     c, u = latents(), latents(seed=1)
     standard = tiny_model.schedule(4, 4.)

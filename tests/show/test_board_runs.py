@@ -123,7 +123,7 @@ def test_only_what_differs_is_said():
 
 def test_every_setting_can_be_told():
     changes = dict(clip='x', prompt='x', steps=7, guidance_scale=2., cfg='videodirector', negative_prompt='x', shared=True, inner_steps=0, lr=.1,
-                   tolerance=0., tau_c=.1, tau_s=.1, layout=False, mutual=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
+                   tolerance=0., ellipse=True, nearest=True, stride=True, posterior=1, tau_c=.1, tau_s=.1, layout=False, mutual=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
                    region='background', recompute_guidance=True, blend=('a', 'b'), blend_threshold=.1, leading=True)
     known = {f.name for kind in (Settings, InvertSettings, EditSettings) for f in fields(kind)}
     assert changes.keys() == known - {'invert', 'edit', 'stdg'}

@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['measure_parser', 'evaluation_options', 'model_options', 'run_model', 'parts_of', 'written', 'edits_options',
-           'run_edits', 'benchmark_options', 'run_benchmark', 'benchmark_table']
+           'run_edits', 'benchmark_options', 'run_benchmark', 'write_benchmark', 'benchmark_table']
 
 # %% ../../nbs/app/measure.ipynb #e9bef0f6
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 # %% ../../nbs/app/measure.ipynb #10e3d7d2
+from PIL import Image
 from .checks import check_outputs
 from .options import (
     SOME, WORKERS, changes_in, device_option, output_options, place, settings_options)
@@ -23,8 +25,9 @@ from ..bench.edits import edit_table, evaluate_edits, read_rows
 from ..bench.generation import GenerateSettings
 from ..bench.model_card import Counts, evaluate_model, model_table
 from ..bench.report import machine, rounded
-from ..bench.rows import ROWS, SWEEPS, names_of, setting_of
-from ..bench.suite import read_figures, run_pairs
+from ..bench.rows import ROWS, SWEEPS, names_of
+from ..bench.rivals import ENTRIES, chosen, main_table
+from ..bench.suite import SETTINGS, read_figures, run_pairs
 from ..bench.tables import contact_sheet, summary, table
 from ..bench.weights import load_parts, weights_in
 from ..data.frames import clip_info
@@ -43,7 +46,7 @@ def measure_parser() -> argparse.ArgumentParser:
                                       description='Measure edits made with the embedded model.'))
     benchmark_options(commands.add_parser(
         'benchmark', parents=shared,
-        description='Edits whose true result is known, with parts of the method switched off.'))
+        description='Edits whose true result is known, by several methods or with parts of one off.'))
     return top
 
 
@@ -137,8 +140,12 @@ def benchmark_options(
     "The options of `videodirector benchmark`."
     add, sweeps, rows = parser.add_argument, ', '.join(SWEEPS), ', '.join(ROWS)
     add('--pairs', type=SOME, default=75, help='edits, kinds taking turns (default %(default)s)')
-    add('--configs', nargs='+', default=['rows'], metavar='NAME',
-        help=f'rows, sweeps, one sweep ({sweeps}), a row ({rows}), or changes such as tau_s=0.2,eta=0')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--methods', metavar='NAME,NAME,…',
+                       help='compare these methods (see `videodirector methods`), or all')
+    which.add_argument('--configs', nargs='+', default=['rows'], metavar='NAME',
+                       help=f'settings of VideoDirector: rows, sweeps, one sweep ({sweeps}), '
+                            f'a row ({rows}), or changes such as tau_s=0.2,eta=0 (default rows)')
     add('--out', type=place, required=True, metavar='FOLDER',
         help='results of each pair; what is there already is not done again')
     add('--workers', type=WORKERS, default=1, help='processes (default %(default)s; on a GPU 8 or more)')
@@ -151,30 +158,41 @@ def benchmark_options(
 def run_benchmark(
     args: argparse.Namespace,  # from `measure_parser`
 ) -> dict:
-    "Measure, then write `report.json`, `table.md` and `sheet.png` into the folder."
+    """Measure, then write `report.json`, `table.md` and `sheet.png` into the folder; of methods,
+    `methods.json`, `.md` and `.png`."""
     check_folder(args.out, ['metrics.json'])  # the results of an edit
-    names = names_of(args.configs)
-    settings = {name: asdict(setting_of(name)) for name in names}
+    by_method = args.methods is not None
+    names, rows = (chosen(args.methods), ENTRIES) if by_method else (names_of(args.configs), SETTINGS)
+    settings = {name: asdict(rows.of(name)) for name in names}
     quieten()
     device = check_device(args.device)
     weights_in(args.weights)
     args.out.mkdir(parents=True, exist_ok=True)
-    read_figures(args.out, names)  # rows that cannot be read are refused before the work
+    read_figures(args.out, names, rows)  # rows that cannot be read are refused before the work
     pairs = edit_pairs(args.pairs)
-    run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet)
-    figures = read_figures(args.out, names)
+    run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet, rows)
     report = dict(pairs=len(pairs), settings=settings,
-                  machine=machine(device), figures=figures)
-    texts = {'report.json': json.dumps(report, indent=1), 'table.md': benchmark_table(report)}
-    for name, text in texts.items():
-        with atomic_path(args.out / name) as part: part.write_text(text + '\n', encoding='utf-8')
-    with atomic_path(args.out / 'sheet.png') as part:
-        contact_sheet(args.out, names, range(len(pairs))).save(part, 'PNG')
+                  machine=machine(device),
+                  figures=read_figures(args.out, names, rows)) | (dict(methods=names) if by_method else {})
+    write_benchmark(args.out, report, contact_sheet(args.out, names, range(len(pairs))))
     return report
+
+
+def write_benchmark(
+    out: Path,  # folder
+    report: dict,  # from `run_benchmark`
+    sheet: Image.Image,  # the clips behind it
+) -> None:
+    "Report, table and sheet, each at once or not at all."
+    files = ('methods.json', 'methods.md', 'methods.png') if 'methods' in report else (
+        'report.json', 'table.md', 'sheet.png')
+    for name, text in zip(files, (json.dumps(report, indent=1), benchmark_table(report))):
+        with atomic_path(out / name) as part: part.write_text(text + '\n', encoding='utf-8')
+    with atomic_path(out / files[2]) as part: sheet.save(part, 'PNG')
 
 
 def benchmark_table(
     report: dict,  # from `run_benchmark`
 ) -> str:
-    "Means with their intervals as a markdown table."
-    return table(summary(report['figures']))
+    "Means with their intervals as a markdown table; of methods, all that `main_table` tells."
+    return main_table(report['figures']) if 'methods' in report else table(summary(report['figures']))

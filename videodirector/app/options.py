@@ -203,6 +203,7 @@ def method_options(
     parser: argparse.ArgumentParser,  # gets the options
     out: str,  # folder where the files go if none is named
     leave: tuple[str, ...] = (),  # fields of the settings that the command knows from elsewhere
+    kinds: tuple[type, type] = (InvertSettings, EditSettings),  # the settings of the method
 ) -> None:
     "What a demo and an edit share: the method and its settings, and where the files go."
     add = parser.add_argument
@@ -217,7 +218,7 @@ def method_options(
     add('--overwrite', action='store_true', help='replace the results of an earlier run that are there')
     fps_option(parser)
     device_option(parser)
-    for title, settings in {'inversion': InvertSettings, 'edit': EditSettings}.items():
+    for title, settings in zip(('inversion', 'edit'), kinds):
         settings_options(parser.add_argument_group(f'settings of the {title}'), settings, leave)
 
 
@@ -227,8 +228,8 @@ def edit_options(
     "What only an edit of a video file needs: the file, the prompts, the mask, the model."
     add = parser.add_argument
     add('video', type=place, help='mp4, gif or folder of frames')
-    add('--source', metavar='TEXT', help='what the clip shows')
-    add('--target', metavar='TEXT', required=True, help='what it shall show')
+    add('--source', metavar='TEXT', help="what the clip shows (default: the preset's, if it has one)")
+    add('--target', metavar='TEXT', help="what it shall show (default: the preset's, if it has one)")
     add('--mask', type=place, metavar='FOLDER|FILE', help='foreground: folder of pictures, npz or video')
     click_options(parser)
     add('--inversion', type=place, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
@@ -237,8 +238,10 @@ def edit_options(
     add('--motion-adapter', type=source, metavar='FOLDER|HUB_ID|FILE',
         help='motion modules, if the model has none')
     add('--lora', type=source, metavar='FOLDER|HUB_ID|FILE', help='a LoRA to put on top')
+    add('--pooled', action='store_true',
+        help='its motion modules were trained with diffusers, as the embedded ones were')
     add('--config', type=source, metavar='FOLDER|HUB_ID', help='pipeline built like a single-file model')
-    add('--size', type=size_of, metavar='HxW', help="frame size (default: fit the model's)")
+    add('--size', type=size_of, metavar='HxW', help="frame size (default: the preset's, or fit the model's)")
 
 # %% ../../nbs/app/options.ipynb #237df3ba
 def given(

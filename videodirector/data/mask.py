@@ -6,7 +6,7 @@
 __all__ = ['Mask', 'box_of', 'iou', 'as_mask', 'check_mask', 'read_mask', 'save_mask', 'check_pictures']
 
 # %% ../../nbs/data/mask.ipynb #5e3ea474
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from .video import check_frame_size, resize, sample_frames
 class Mask:
     "Where the thing to edit is, in every frame: 0 elsewhere, 1 on it."
     values: Tensor  # [F, H, W] float32 in 0…1; booleans are converted
+    nearest: bool = False  # is each cell of another grid its nearest pixel, instead of a share?
 
     def __post_init__(self):
         v = self.values
@@ -66,8 +67,9 @@ class Mask:
         h: int,  # rows
         w: int,  # columns
     ) -> Tensor:  # [F, h, w] float32, 0…1
-        "The mask on another grid, by area: how much of each cell is covered."
+        "The mask on another grid, by area: how much of each cell is covered. Or by `nearest` pixel."
         for side in (h, w): check_type(side, Integral, 'A side of the grid', 'a whole number')
+        if self.nearest: return F.interpolate(self.values[:, None], (h, w))[:, 0]
         return F.adaptive_avg_pool2d(self.values[:, None], (h, w))[:, 0]
 
     def resized(
@@ -88,15 +90,15 @@ class Mask:
 
     def __or__(self, other):
         "Union: several objects as one."
-        return Mask(torch.maximum(self.values, _fitting(other, self)))
+        return replace(self, values=torch.maximum(self.values, _fitting(other, self)))
 
     def __and__(self, other):
         "Intersection."
-        return Mask(torch.minimum(self.values, _fitting(other, self)))
+        return replace(self, values=torch.minimum(self.values, _fitting(other, self)))
 
     def __invert__(self):
         "Complement: the background."
-        return Mask(1 - self.values)
+        return replace(self, values=1 - self.values)
 
 # %% ../../nbs/data/mask.ipynb #17598f84
 def box_of(

@@ -95,6 +95,8 @@ class Method(Protocol):
     title: str  # as a table calls it
     needs: Needs
     summary: str  # what it does, in one sentence
+    cost: str  # UNet passes per step, and extras, in a short phrase
+    limits: str  # what it cannot do, in one sentence
     invert_settings: type  # frozen dataclass of options, what `prepare` takes
     edit_settings: type  # the same of `edit`
 
@@ -110,8 +112,9 @@ def check_needs(
     "Raise a one-sentence `ValueError` if the model or the clip lacks what the method needs."
     needs, traits, name = method.needs, model.traits, method.title
     if traits.kind not in needs.kinds:
-        raise ValueError(f'{name} runs on {" and ".join(needs.kinds)} models, and this is an {traits.kind} '
-                         'model.')
+        article = 'an' if traits.kind[0] in 'aeiou' else 'a'
+        raise ValueError(f'{name} runs on {" and ".join(needs.kinds)} models, and this is {article} '
+                         f'{traits.kind} model; give one of those.')
     if needs.temporal_attention and not traits.temporal_attention:
         raise ValueError(f'{name} needs attention between frames, and this model has none; give one with '
                          'motion modules.')

@@ -56,7 +56,8 @@ def _told(inversion, steps):
 
 def _check_part(origin, name, x, shape):
     "A ValueError for a tensor of another shape (None fits all), of another type, or with NaN."
-    fits = isinstance(x, Tensor) and x.ndim == len(shape) and x.dtype == torch.float32 and 0 not in x.shape
+    is_full = isinstance(x, Tensor) and x.dtype in (torch.float32, torch.float64)
+    fits = is_full and x.ndim == len(shape) and 0 not in x.shape
     if not fits or any(want not in (None, n) for want, n in zip(shape, x.shape)):
         found = f'{list(x.shape)} {x.dtype}' if isinstance(x, Tensor) else type(x).__name__
         wanted = ', '.join('any' if n is None else str(n) for n in shape)

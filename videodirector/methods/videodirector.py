@@ -24,6 +24,7 @@ from ..base.run import Run, check_finite
 from ..base.settings import changed
 from ..base.store import read_tensors, write_tensors
 from ..data.mask import Mask, check_mask
+from ..data.regions import ellipse
 from .api import Clip, Edit, Needs, check_needs
 from .stored import check_maker, check_whole, sample_of
 from ..models.api import VideoModel, check_clip, check_prompt
@@ -91,7 +92,8 @@ class Inversion:
         null, schedule = NullText(tensors['null'], facts.pop('losses')), Schedule(**facts.pop('schedule'))
         if (losses := facts.pop('guidance', None)) is not None:
             facts['guidance'] = Guidance(settings.stdg, tensors['guidance'], losses)
-        mask, model = Mask(tensors['mask']) if 'mask' in tensors else None, tensors.get('model')
+        mask, model = tensors.get('mask'), tensors.get('model')
+        if mask is not None: mask = Mask(mask, settings.nearest)
         return cls(tensors['pivots'], null, schedule, settings=settings, mask=mask, model=model, **facts)
 
 # %% ../../nbs/09_director.ipynb #ed901767
@@ -127,8 +129,9 @@ def inverted(
 ) -> Inversion:
     "The work of `invert`, on inputs that fit."
     started = time.perf_counter()
-    schedule = model.schedule(settings.steps, settings.guidance_scale, settings.cfg)
-    z0, text, stdg = model.encode(video), model.embed(prompt), settings.stdg
+    steps, w, form = settings.steps, settings.guidance_scale, settings.cfg
+    schedule = model.schedule(steps, w, form, stride=settings.stride)
+    z0, text, stdg = model.encode(video, settings.posterior), model.embed(prompt), settings.stdg
     run.bind(clip=z0, prompt=text, settings=asdict(settings), mask='none' if mask is None else mask.values,
              schedule=asdict(schedule), model=sample_of(model))
     pivots, climbed = invert_ddim(model, z0, text, schedule, run), time.perf_counter()
@@ -150,11 +153,13 @@ def check_inputs(
     check_clip(model, video)
     check_prompt(model, prompt, 'source prompt')
     if settings.negative_prompt: check_prompt(model, settings.negative_prompt, 'negative prompt')
-    if mask is not None: mask = check_mask(mask, video.shape)
-    if settings.stdg and mask is None:
-        raise ValueError('Guidance (stdg) tells foreground from background and there is no mask; give one, '
-                         'or leave stdg out.')
-    return mask
+    if mask is None and (settings.stdg or settings.ellipse):
+        what = ('Guidance (stdg) tells foreground from background' if settings.stdg else
+                'ellipse widens a mask')
+        raise ValueError(f'{what} and there is no mask; give one, or leave it out.')
+    if mask is None: return None
+    mask = check_mask(mask, video.shape)
+    return replace(ellipse(mask) if settings.ellipse else mask, nearest=settings.nearest)
 
 # %% ../../nbs/09_director.ipynb #8bb4f49c
 def plan_controls(
@@ -185,7 +190,7 @@ def hidden_region(
 ) -> Mask | None:  # hard
     "What SA-II hides of the source: the region that is to be changed."
     if inversion.mask is None: return None
-    hard = Mask(inversion.mask.hard)
+    hard = replace(inversion.mask, values=inversion.mask.hard)
     return ~hard if region == 'background' else hard
 
 # %% ../../nbs/09_director.ipynb #4a03baad
@@ -317,6 +322,9 @@ class VideoDirector:
     name, title, needs = 'videodirector', 'VideoDirector', Needs()
     summary = ('inversion with multi-frame null text and guidance by attention, '
                'then cross- and self-attention control')
+    cost = ('per step up to 14 passes and 11 ways back to prepare (null text and STDG), '
+            'then 1 pass of up to 4 clips')
+    limits = 'It keeps the motion and outline of the source, so it cannot give a thing other motion or form.'
     invert_settings, edit_settings = InvertSettings, EditSettings
 
     def prepare(self,

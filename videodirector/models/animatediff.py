@@ -14,7 +14,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from ..attention.sites import KINDS, find_sites
 from ..base.given import check_type
-from ..base.run import check_finite
+from ..base.run import check_finite, wide
 from .api import Limits, Traits
 from .folder import check_device, weights_folder
 from ..sampling.schedule import Schedule
@@ -50,18 +50,20 @@ class StableDiffusion:
     @torch.no_grad()
     def encode(self,
         video: Tensor,  # [F,3,H,W] in [-1,1]
+        seed: int | None = None,  # of a sample from the VAE's posterior; None: its mean
         chunk: int = 16,  # frames encoded at once
     ) -> Tensor:  # [1,4,F,h,w] float32
-        """Latents of a clip: the mean of the VAE's posterior, times its scaling factor. Raises if a side
-        is not divisible."""
+        "Latents of a clip, times the VAE's scaling factor. Raises if a side is not divisible."
         check_type(video, Tensor, 'The clip', 'a tensor [frames, 3, height, width]')
         (height, width), factor = video.shape[-2:], self.limits.factor
         if height % factor or width % factor:
             raise ValueError(f"frames of {height}×{width} do not divide by the VAE's factor {factor}; resize "
                              "or crop them")
         frames = video.to(self.vae.device, self.vae.dtype)
-        latents = torch.cat([self.vae.encode(part).latent_dist.mode() for part in frames.split(chunk)])
-        latents = check_finite(latents.float(), 'What the VAE encodes the clip to')
+        noise = None if seed is None else torch.Generator().manual_seed(seed)
+        found = [self.vae.encode(part).latent_dist for part in frames.split(chunk)]
+        latents = torch.cat([dist.sample(noise) if noise else dist.mode() for dist in found])
+        latents = check_finite(wide(latents), 'What the VAE encodes the clip to')
         return rearrange(latents * self.vae.config.scaling_factor, 'f c h w -> 1 c f h w')
 
     @torch.no_grad()
@@ -85,8 +87,8 @@ class StableDiffusion:
         if tokens > limit:
             raise ValueError(f'the prompt has {tokens} tokens and the text encoder takes {limit}; shorten it')
         ids = self.tokenizer(prompt, padding='max_length', max_length=limit, return_tensors='pt').input_ids
-        text = self.text_encoder(ids.to(self.text_encoder.device))[0].float()
-        return check_finite(text, 'What the text encoder makes of the prompt')
+        text = self.text_encoder(ids.to(self.text_encoder.device))[0]
+        return check_finite(wide(text), 'What the text encoder makes of the prompt')
 
     def by_frame(self,
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
@@ -104,7 +106,7 @@ class StableDiffusion:
         return find_sites(self.unet, kinds, pattern)
 
     def schedule(self,
-        *args, **settings,  # steps, guidance_scale, cfg, leading, as `Schedule.of` takes them
+        *args, **settings,  # steps, guidance_scale, cfg …, as `Schedule.of` takes them
     ) -> Schedule:
         "The noise levels of this model that every loop visits."
         return Schedule.of(self.scheduler, *args, **settings)
@@ -124,7 +126,7 @@ class AnimateDiff(StableDiffusion):
     ) -> Tensor:  # [B,4,F,h,w] float32
         "The UNet's noise prediction. Gradients flow to `latents` and `text`."
         text = self.by_frame(text, latents.shape[2])
-        return self.unet(latents.to(self.device, self.dtype), t, encoder_hidden_states=text).sample.float()
+        return wide(self.unet(latents.to(self.device, self.dtype), t, encoder_hidden_states=text).sample)
 
 # %% ../../nbs/models/animatediff.ipynb #2d7fbf6a
 def move(

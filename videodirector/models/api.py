@@ -48,12 +48,12 @@ class VideoModel(Protocol):
     tokenizer: object  # CLIP's
     lock: RLock  # held while a method works with it, since its attention is that method's for the time
 
-    def encode(self, video: Tensor) -> Tensor: ...  # [F,3,H,W] in [-1,1] → latents [1,4,F,h,w] float32
+    def encode(self, video: Tensor, seed=None) -> Tensor: ...  # [F,3,H,W] in [-1,1] → [1,4,F,h,w] float32
     def decode(self, latents: Tensor) -> Tensor: ...  # [1,4,F,h,w] → [F,3,H,W] float32 in [-1,1], on the CPU
     def embed(self, prompt: str) -> Tensor: ...  # → [1,L,C] float32; '' is the unconditional one
     def predict(self, latents: Tensor, t: int, text: Tensor) -> Tensor: ...  # text [B,L,C] or [B,F,L,C] → ε
     def sites(self, kinds, pattern='*') -> list: ...  # attention sites by kind and dotted name
-    def schedule(self, steps: int, guidance_scale: float, cfg: str, leading: bool = False) -> Schedule: ...
+    def schedule(self, steps: int, guidance_scale: float, cfg: str, **how) -> Schedule: ...  # `Schedule.of`
 
 # %% ../../nbs/models/api.ipynb #69a3742b
 BLANK = '\u115f\u1160\u2800\u3164\uffa0'  # letters and symbols that are drawn as nothing

@@ -10,6 +10,7 @@ import torch
 from diffusers import AnimateDiffPipeline, UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
+from ..base.run import wide
 from .animatediff import StableDiffusion, move
 from .api import Traits
 from .folder import check_device, weights_folder
@@ -28,8 +29,8 @@ class ImageModel(StableDiffusion):
         "The UNet's noise prediction, frame by frame. Gradients flow to `latents` and `text`."
         frames = latents.shape[2]
         pictures = rearrange(latents, 'b c f h w -> (b f) c h w').to(self.device, self.dtype)
-        eps = self.unet(pictures, t, encoder_hidden_states=self.by_frame(text, frames)).sample.float()
-        return rearrange(eps, '(b f) c h w -> b c f h w', f=frames)
+        eps = self.unet(pictures, t, encoder_hidden_states=self.by_frame(text, frames)).sample
+        return wide(rearrange(eps, '(b f) c h w -> b c f h w', f=frames))
 
 # %% ../../nbs/models/image.ipynb #a874ee18
 def load_world_image_model(

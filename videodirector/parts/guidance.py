@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from ..attention.processor import AttentionControl, attend, probabilities
-from ..base.run import LOSS, Run, check_finite
+from ..base.run import LOSS, Run, check_finite, wide
 from ..data.mask import Mask
 from ..models.api import VideoModel, frozen
 from .settings import STDG, TERMS
@@ -71,7 +71,7 @@ class Listener(AttentionControl):
     def qkv(self, q, k, v, bias, here):
         if here.site.kind == 'temporal': x = probabilities(q, k, bias)[0].unflatten(0, here.size)
         else: x = k[0].transpose(1, 2).flatten(2).unflatten(1, here.size)  # heads back into channels
-        self.heard[here.site] = x.to(torch.promote_types(x.dtype, torch.float32))
+        self.heard[here.site] = wide(x)
         if self.stop and len(self.heard) == len(self.sites): raise Enough
         return q, k, v, bias
 

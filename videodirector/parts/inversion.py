@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from ..base.run import Run, check_finite
+from ..base.run import Run, check_finite, wide
 from ..models.api import VideoModel
 from ..sampling.schedule import Schedule
 
@@ -25,7 +25,7 @@ def invert_ddim(
 ) -> Tensor:  # pivots [S+1,4,F,h,w], float32: pivots[0] is the clip, pivots[S] the noise
     """Climb from a clip to its noise, conditional only, keeping every latent on the way (VideoDirector,
     CVPR 2025)."""
-    run, z = run or Run(), z0.float()
+    run, z = run or Run(), wide(z0)
     pivots = [z]
 
     def climb(i, z):
@@ -60,7 +60,7 @@ def sample_ddim(
     path: bool = False,  # return all latents on the way?
 ) -> Tensor:  # clean latents [1,4,F,h,w]; with `path` [S+1,4,F,h,w], the noise first
     "Go from noise to a clip with DDIM, guided if there is an unconditional embedding."
-    run, frames, z = run or Run(), z.shape[2], z.float()
+    run, frames, z = run or Run(), z.shape[2], wide(z)
     seen, text = [z], per_frame(text, frames)
     for i, t in run.steps('sampling', schedule):
         if null_text is None: eps = model.predict(z, t, text)

@@ -83,6 +83,13 @@ class InvertSettings:
     tolerance: float = option(1e-5, 'a step is tuned until its loss is below tolerance + 2e-5·i; -1: never',
                               low=-1, expert=True)
     stdg: STDG | None = option(None, 'spatio-temporal decoupled guidance of the inversion; needs a mask')
+    ellipse: bool = option(False, 'widen the mask by an ellipse around it, for a thing of another shape')
+    nearest: bool = option(False, 'bring the mask to the grids of attention by nearest pixel instead of by '
+                                  'area, as the official code does', expert=True)
+    stride: bool = option(False, 'end a step at t − ⌊1000/S⌋, as the official code does, though the next '
+                                 'begins elsewhere', expert=True)
+    posterior: int | None = option(None, "seed of a sample from the VAE's posterior, as the official code "
+                                         'takes one, instead of its mean', expert=True)
 
     def __post_init__(self):
         check_options(self)

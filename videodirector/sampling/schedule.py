@@ -34,7 +34,7 @@ class Schedule:
     final ᾱ = 1)."""
     timesteps: tuple[int, ...]  # S training timesteps, descending
     alphas: tuple[float, ...]  # ᾱ at each of them
-    next_alphas: tuple[float, ...]  # ᾱ where each step ends: the next entry's, 1 for the last
+    next_alphas: tuple[float, ...]  # ᾱ where each step ends, 1 for the last
     guidance_scale: float  # w
     cfg: str  # "standard": ε_u + w(ε_c − ε_u); "videodirector": ε_c + w(ε_c − ε_u)
 
@@ -58,6 +58,7 @@ class Schedule:
         guidance_scale: float = GUIDANCE_SCALE,  # w
         cfg: str = CFG,  # one of `CFG_FORMS`
         leading: bool = False,  # 981, 961 … 1 of 50 instead of 999, 979 … 0: where the official code edits
+        stride: bool = False,  # a step from t ends at t − ⌊1000/S⌋, as in the official code, not at the next
     ) -> 'Schedule':
         """S timesteps evenly spaced from the noisiest to 0. Raises `ValueError` for steps < 2 or a model
         that does not predict ε."""
@@ -70,8 +71,9 @@ class Schedule:
                              '("epsilon").')
         timesteps = torch.linspace(len(abar) - 1, 0, steps, dtype=torch.float64).round().long()
         if leading: timesteps = torch.arange(steps - 1, -1, -1) * (len(abar) // steps) + 1
-        alphas = abar[timesteps].double().tolist()
-        return cls(timesteps.tolist(), alphas, [*alphas[1:], 1.0], float(guidance_scale), cfg)
+        ends = timesteps - len(abar) // steps if stride else timesteps[1:]
+        alphas, next_alphas = (abar[t[t >= 0]].double().tolist() for t in (timesteps, ends))
+        return cls(timesteps.tolist(), alphas, [*next_alphas, 1.0], float(guidance_scale), cfg)
 
     def __len__(self): return len(self.timesteps)
     def __iter__(self) -> Iterator[int]: return iter(self.timesteps)
