@@ -92,7 +92,7 @@ def parser(
     batch = commands.add_parser('batch', parents=shared, help='edit many video files, a row of a table each')
     batch.add_argument('jobs', type=place, help='a .csv file, or a folder of clips with their prompts')
     model_options(batch)
-    method_options(batch, 'videodirector-batch')
+    method_options(batch, 'videodirector-batch', kinds=kinds)
     batch.set_defaults(run=job('run_batch', 'batch'), show=batch_table, keeps='out')
 
     mask_options(commands.add_parser(
