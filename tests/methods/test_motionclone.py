@@ -15,7 +15,7 @@ from videodirector.parts.guidance import listen
 from videodirector.parts.inversion import sample_ddim
 from videodirector.parts.settings import InvertSettings
 
-QUIET, PROMPT, FEW = Run(progress=False), 'a tiger walking', dict(steps=4, guided=2, ramp=1)
+QUIET, PROMPT, FEW = Run(progress=False), 'a tiger walking', dict(steps=4, guided=2, ramp=1, strength=2000., guidance_scale=7.5)
 CLIP = Clip(moving_clip(4, 32, 32), 'a bear walking')
 
 
@@ -61,11 +61,12 @@ def test_timesteps_are_a_plain_loop(tiny_model, s):
     plan, abar = uneven_schedule(tiny_model, s), tiny_model.scheduler.alphas_cumprod.double()
     assert list(plan.timesteps) == [round(t) for t in wanted] and len(set(plan.timesteps)) == len(plan) == s.steps
     assert plan.alphas == pytest.approx([abar[t].item() for t in plan.timesteps], abs=1e-10)
-    assert plan.next_alphas == (*plan.alphas[1:], 1.) and plan.cfg == 'videodirector' and plan.guidance_scale == 7.5
+    assert plan.next_alphas == (*plan.alphas[1:], 1.) and plan.cfg == 'videodirector' and plan.guidance_scale == s.guidance_scale
 
 
 def test_the_official_settings():
-    assert [(s.steps, s.guided, s.noisy, s.ramp, s.strength) for s in OFFICIAL.values()] == [(100, 50, .3, 10, 2000), (300, 180, .4, 10, 2000)]
+    assert [(s.steps, s.guided, s.noisy) for s in OFFICIAL.values()] == [(100, 50, .3), (300, 180, .4)]
+    assert all((s.ramp, s.strength, s.guidance_scale, s.cfg) == (10, 2000, 7.5, 'videodirector') for s in OFFICIAL.values())
     assert MotionSettings().t == 400
 
 

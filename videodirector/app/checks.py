@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ask_preset', 'stored_inversion', 'check_edit', 'settings_in', 'check_inputs_stay', 'check_outputs', 'click_in',
-           'check_device', 'fitting_size', 'check_size', 'check_words', 'warn_unknown']
+           'fitting_size', 'check_size', 'check_words', 'warn_unknown']
 
 # %% ../../nbs/app/checks.ipynb #f2d09af4
 import argparse
@@ -130,18 +130,6 @@ def click_in(
                          'click in one of these.')
     points = [((x + 0.5) / info.width, (y + 0.5) / info.height, label) for x, y, label in args.point]
     return points, sampled.index(args.frame)
-
-# %% ../../nbs/app/checks.ipynb #fbc691ad
-def check_device(
-    device: str | None,  # as torch names it
-) -> None:
-    "Raise a `ValueError` for a device that this machine has not."
-    import torch
-    try:
-        if torch.empty(0, device=device).is_meta: raise RuntimeError('it holds no numbers')
-    except (RuntimeError, AssertionError) as error:  # the latter: PyTorch was built without it
-        raise ValueError(f'There is no device {device!r} here; '
-                         'leave --device out for the best at hand.') from error
 
 # %% ../../nbs/app/checks.ipynb #d939d666
 def fitting_size(

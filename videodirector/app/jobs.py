@@ -4,24 +4,25 @@
 
 # %% auto #0
 __all__ = ['WRITTEN', 'load_model', 'record_middle', 'timed', 'Work', 'work_in', 'edit_clip', 'write_pictures', 'draw_words',
-           'run_demo', 'finish', 'run_edit', 'words_asked', 'size_for', 'click_mask_of', 'run_mask', 'check_pictures']
+           'run_demo', 'finish', 'run_edit', 'words_asked', 'size_for', 'click_mask_of', 'run_mask']
 
 # %% ../../nbs/app/jobs.ipynb #46826f98
 import argparse
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
 from .checks import (
-    ask_preset, check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size,
-    settings_in, stored_inversion, warn_unknown)
+    ask_preset, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, settings_in,
+    stored_inversion, warn_unknown)
 from .options import given
 from .reports import as_json
 from ..base.quiet import quieten
 from ..base.run import Run
-from ..base.store import check_folder, results_in, staging
+from ..base.store import check_folder, staging
 from ..world.pairs import demo_scenes
 
 # %% ../../nbs/app/jobs.ipynb #41fd699a
@@ -33,6 +34,7 @@ def load_model(
     quieten()
     from videodirector.methods.registry import find_method
     from videodirector.models.animatediff import load_world_model
+    from videodirector.models.folder import check_device
     from videodirector.models.image import load_world_image_model
     from videodirector.models.judge import load_judge
     from videodirector.models.sources import load_animatediff, load_image_model
@@ -152,7 +154,7 @@ def draw_words(
 
 # %% ../../nbs/app/jobs.ipynb #4c7fbb88
 WRITTEN = {'source.mp4', 'reconstruction.mp4', 'edited.mp4', 'compare.gif', 'attention.png', 'mask.gif',
-           'inversion.safetensors', 'metrics.json'}  # what an edit may write
+           'inversion.safetensors', 'metrics.json'}  # what an edit or a demo may write
 
 
 def run_demo(
@@ -162,7 +164,7 @@ def run_demo(
     source, target = demo_scenes(args.seed)
     kind = next(name for name, word in source.attributes.items() if target.attributes[name] != word)
     work, region = work_in(args), 'background' if kind == 'background' else 'foreground'
-    with staging(args.out, args.overwrite) as folder:
+    with staging(args.out, WRITTEN, args.overwrite) as folder:
         from videodirector.bench.score import Case
         from videodirector.data.video import read_video, write_video
         from videodirector.methods.api import Clip
@@ -194,13 +196,14 @@ def finish(
 # %% ../../nbs/app/jobs.ipynb #a3896040
 def run_edit(
     args: argparse.Namespace,  # video, source, target, mask, inversion, size, …
+    load: Callable | None = None,  # function of the options, gives model and judge; None: `load_model`
 ) -> dict:  # the report
     "Edit a video file."
     from videodirector.data.mask import Mask, read_mask
     from videodirector.data.frames import clip_info
     from videodirector.data.video import read_video, sample_frames
-    check_folder(args.out, args.overwrite)
-    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], {*WRITTEN, *results_in(args.out)})
+    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], WRITTEN)
+    check_folder(args.out, WRITTEN, args.overwrite)
     ask_preset(args)
     stored = stored_inversion(args)
     check_edit(args, stored)
@@ -209,11 +212,11 @@ def run_edit(
     sampled = sample_frames(info.frames, frames)
     if args.mask: read_mask(args.mask, frames, None, args.video)
     click = click_in(args, info, sampled) if args.point else None
-    with staging(args.out, args.overwrite) as folder:
+    with staging(args.out, WRITTEN, args.overwrite) as folder:
         from videodirector.bench.score import Case
         from videodirector.methods.api import Clip
         from videodirector.methods.stored import check_same_clip
-        model, judge = load_model(args)
+        model, judge = (load or load_model)(args)
         seconds, size = dict(load=time.perf_counter() - args.started), size_for(args, model, info, stored)
         check_size(model, frames, size)
         check_words(model, args.source, 'source')
@@ -267,39 +270,22 @@ def run_mask(
     args: argparse.Namespace,  # video, point, box, frame, sam, out, overwrite, fps
 ) -> dict:  # the report
     "Follow what was clicked on through a video file; write a picture for every frame."
-    from videodirector.data.mask import save_mask
+    from videodirector.data.mask import check_pictures, save_mask
     from videodirector.data.frames import clip_info
     from videodirector.data.video import read_video
     from videodirector.segment.follow import segment
     from videodirector.show.clips import write_gif
     from videodirector.show.masks import overlay
-    names = {f'{i:05d}.png' for i in range(clip_info(args.video).frames)} | {'mask.gif'}
+    frames = clip_info(args.video).frames
+    names = WRITTEN | {f'{i:05d}.png' for i in range(frames)}  # an edit that is there is another run, too
     check_inputs_stay(args.out, [args.video], names)
-    check_folder(args.out, args.overwrite)
-    check_pictures(args.out, names, args.overwrite)
+    check_folder(args.out, names, args.overwrite)
+    check_pictures(args.out, frames)
     clip = read_video(args.video, None)
     mask = segment(clip, args.point, args.box, frame=args.frame, model=args.sam)
-    with staging(args.out, args.overwrite) as folder:
+    with staging(args.out, names, args.overwrite) as folder:
         save_mask(mask, folder)
         write_gif(folder / 'mask.gif', overlay(clip, mask), args.fps)
     covered = [round(share, 4) for share in mask.area.tolist()]
     return dict(frames=len(mask), size=list(clip.shape[2:]), covered=covered, boxes=mask.boxes,
                 out=str(args.out), seconds=round(time.perf_counter() - args.started, 2))
-
-
-def check_pictures(
-    out: Path,  # folder, may not be there
-    names: set[str],  # of the files that will be written
-    overwrite: bool,  # may they be there already?
-) -> None:
-    "Raise a `ValueError` for a folder with pictures in it; others would count as frames of the mask."
-    from videodirector.data.frames import FRAME_SUFFIXES
-    files = out.iterdir() if out.is_dir() else []
-    there = sorted(file.name for file in files if file.suffix.lower() in FRAME_SUFFIXES)
-    others = [name for name in there if name not in names]
-    if others:
-        raise ValueError(f'{str(out)!r} holds other pictures already, such as {others[0]}; '
-                         'choose another folder with --out.')
-    if there and not overwrite:
-        raise ValueError(f'{str(out)!r} holds the pictures of another run; choose another folder with --out, '
-                         'or replace them with --overwrite.')

@@ -24,6 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 # %% ../../nbs/bench/suite.ipynb #df4f181e
+from ..base.given import line_of
 from ..base.quiet import quieten
 from ..base.run import Run
 from ..base.store import atomic_path
@@ -128,8 +129,13 @@ def read_row(
 ) -> dict | None:
     "What `store` wrote for this setting, if it still means the same."
     path = folder / f'{slug(name)}.json'
-    row = json.loads(path.read_text(encoding='utf-8')) if path.exists() else None
-    return row if row and row['setting'] == as_stored(rows.of(name)) else None
+    if not path.exists(): return None
+    try:
+        row = json.loads(path.read_text(encoding='utf-8'))
+        return row if row['setting'] == as_stored(rows.of(name)) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f'{str(path)!r} is no row of a benchmark; remove it, and it is measured '
+                         'anew.') from error
 
 # %% ../../nbs/bench/suite.ipynb #653d61f9
 def read_figures(
@@ -181,7 +187,7 @@ def work(
         while mp.parent_process().is_alive() and (task := todo.get()) is not None:
             do_pair(loaded, *task, out, rows)
             done.put(None)
-    except Exception as error: done.put(f'{type(error).__name__}: {error}')
+    except Exception as error: done.put(f'{type(error).__name__}: {line_of(error)}')
 
 # %% ../../nbs/bench/suite.ipynb #12035a58
 def run_pairs(
@@ -215,10 +221,11 @@ def _share_out(tasks, given, device, workers, bar):
     try:
         for _ in tasks:
             if said := _hear(done, team):
-                raise ChildProcessError(f'{said}. What was finished is stored; start again to go on.')
+                raise ChildProcessError(f'{said}; what was finished is stored, start again to go on.')
             bar.update()
     finally:
         for process in team: process.terminate()
+        for process in team: process.join()
 
 
 def _hear(done, team) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 # %% ../../nbs/methods/api.ipynb #30a535bd
+import torch
 from torch import Tensor
 from ..base.given import check_type, reason_of
 from ..base.run import Run
@@ -61,10 +62,22 @@ class Edit:
     def load(cls, path: str | Path) -> 'Edit':
         "Read what `save` wrote, bit for bit, onto the CPU. Raises `ValueError` for another kind of file."
         tensors, facts = read_tensors(path, 'Edit')
-        try: return cls(**tensors, **facts)
+        try: made = cls(**tensors, **facts)
         except TypeError as error:
             raise ValueError(f'{str(path)!r} lacks parts of an edit ({reason_of(error)}); '
                              'edit again.') from error
+        made._check_whole(repr(str(path)))
+        return made
+
+    def _check_whole(self, origin):
+        "A ValueError for parts of another kind or shape, or with NaN."
+        texts = self.prompt, self.source_prompt, self.method
+        told = (all(isinstance(text, str) for text in texts) and isinstance(self.settings, dict)
+                and isinstance(self.seconds, (int, float)) and self.attention is None)
+        seen = [(x.ndim, x.dtype, bool(x.numel() and x.isfinite().all())) for x in (self.video, self.latents)]
+        fits = seen == [(4, torch.float32, True), (5, torch.float32, True)]
+        if not (told and fits and self.latents.shape[2] == len(self.video)):
+            raise ValueError(f'{origin} is not whole; edit again.')
 
 # %% ../../nbs/methods/api.ipynb #7c1d0579
 @dataclass(frozen=True)

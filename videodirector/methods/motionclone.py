@@ -20,7 +20,7 @@ from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_needs
 from ..models.api import VideoModel, check_clip, check_prompt, frozen
 from ..parts.guidance import Listener, listen, no_graph_after, nudge
-from ..sampling.forms import CFG_FORMS
+from ..sampling.forms import CFG_FORMS, STEPS
 from ..sampling.schedule import Schedule, ddim
 
 # %% ../../nbs/methods/motionclone.ipynb #224ef63a
@@ -84,13 +84,13 @@ def read_motion(
 @dataclass(frozen=True)
 class CloneSettings:
     "How a clip with that motion is made. The defaults are for the embedded model."
-    steps: int = option(30, 'number of denoising steps S', low=2)
-    guided: int = option(15, 'how many of them are guided by the motion, G', low=1)
+    steps: int = option(STEPS, 'number of denoising steps S', low=2)
+    guided: int = option(10, 'how many of them are guided by the motion, G', low=1)
     noisy: float = option(.3, 'share σ of the noise levels, the noisiest, that the guided steps are for',
                           low=0, high=1)
-    ramp: int = option(3, 'guided steps over which the guidance comes, and goes', low=1)
-    strength: float = option(2000., 'λ, factor on the motion loss; 0 lets the prompt alone decide', low=0)
-    guidance_scale: float = option(7.5, 'strength w of classifier-free guidance', low=-1000, high=1000)
+    ramp: int = option(2, 'guided steps over which the guidance comes, and goes', low=1)
+    strength: float = option(10_000., 'λ, factor on the motion loss; 0 lets the prompt alone decide', low=0)
+    guidance_scale: float = option(3., 'strength w of classifier-free guidance', low=-1000, high=1000)
     cfg: str = option(CFG_FORMS[1], 'form of classifier-free guidance: standard ε_u + w(ε_c − ε_u), '
                                     'videodirector ε_c + w(ε_c − ε_u)', choices=CFG_FORMS)
     negative_prompt: str = option('', 'what guidance leads away from')
@@ -105,8 +105,8 @@ class CloneSettings:
                              'more steps than there are levels.')
 
 
-OFFICIAL = {name: CloneSettings(steps, guided, noisy, ramp=10) for name, steps, guided, noisy in (
-    ('camera', 100, 50, .3), ('object', 300, 180, .4))}  # for AnimateDiff on Stable Diffusion 1.5
+OFFICIAL = {name: CloneSettings(steps, guided, noisy, ramp=10, strength=2000., guidance_scale=7.5)
+            for name, steps, guided, noisy in (('camera', 100, 50, .3), ('object', 300, 180, .4))}
 
 
 def uneven_schedule(

@@ -55,7 +55,7 @@ def neighbours(
 ) -> tuple[Tensor, Tensor, Tensor]:  # a [F], b [F]: places among the keyframes; w [F] float64
     "Of which two keyframes each frame is made, w parts of a and 1 − w of b."
     i = torch.arange(frames)
-    if blend == 'official':  # the chunk's own and the one before, each taken for the middle of its chunk
+    if blend == 'official':  # the chunk's own and the one before, each as if in the middle of its chunk
         a = i // chunk
         b = (a - 1).clamp(min=0)
         d_a, d_b = ((i - (x * chunk + chunk // 2)).abs() for x in (a, b))

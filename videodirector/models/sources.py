@@ -20,7 +20,8 @@ from .animatediff import AnimateDiff, move
 from .api import VideoModel
 from .complete import (
     check_complete, check_pipeline, check_source_type, load_complete, loading)
-from .folder import default_device
+from ..base.given import check_number, check_type
+from .folder import check_device
 from .frame_norm import norm_by_frame
 from .image import ImageModel
 
@@ -37,13 +38,14 @@ def as_model(
                     'returned, or a diffusers pipeline.')
 
 # %% ../../nbs/models/sources.ipynb #0c44dc0c
+@torch.inference_mode(False)  # what is loaded there could never be tuned
 def load_animatediff(
     base: str,  # hub id or folder of an AnimateDiff or Stable Diffusion 1.5 pipeline, or a .safetensors file
     motion_adapter: str | None = None,  # hub id, folder or .safetensors file; None if `base` holds one
     lora: str | None = None,  # hub id, folder or .safetensors file of a LoRA
     lora_scale: float = 1.0,  # 0 switches the LoRA off
     config: str | None = None,  # for checkpoint files: hub id or folder of a pipeline built alike
-    device: str | None = None,  # None picks the best at hand
+    device: str | torch.device | None = None,  # None picks the best at hand
     dtype: torch.dtype | None = None,  # None: float16 on cuda, else float32
     pooled: bool = False,  # were the motion modules trained with diffusers, as none of the published are?
 ) -> AnimateDiff:
@@ -52,7 +54,9 @@ def load_animatediff(
     check_source_type(base, 'The base')
     for name, given in dict(motion_adapter=motion_adapter, lora=lora, config=config).items():
         if given is not None: check_source_type(given, f'The argument {name}')
-    device = device or default_device()
+    check_number(lora_scale, 'lora_scale', 'a number')
+    check_type(dtype, (torch.dtype, type(None)), 'The dtype', 'one of torch, such as torch.float16')
+    device = check_device(device)
     adapter = load_motion_adapter(motion_adapter, config) if motion_adapter else None
     pipe = load_base(base, adapter, config)
     if lora: add_lora(pipe, lora, lora_scale)
@@ -65,7 +69,7 @@ def load_image_model(
     lora: str | None = None,  # hub id, folder or .safetensors file of a LoRA
     lora_scale: float = 1.0,  # 0 switches the LoRA off
     config: str | None = None,  # for a checkpoint file: hub id or folder of a pipeline built alike
-    device: str | None = None,  # None picks the best at hand
+    device: str | torch.device | None = None,  # None picks the best at hand
     dtype: torch.dtype | None = None,  # None: float16 on cuda, else float32
 ) -> ImageModel:
     "A full-size image model, for the methods that bring the frames together by themselves."
@@ -75,13 +79,13 @@ def load_image_model(
     unchecked = dict(safety_checker=None, requires_safety_checker=False)
     pipe = read_pipeline(StableDiffusionPipeline, base, config, **unchecked)
     if lora: add_lora(pipe, lora, lora_scale)
-    device = device or default_device()
+    device = check_device(device)
     return ImageModel(move(pipe, device, dtype or native_dtype(device)))
 
 
-def native_dtype(device: str) -> torch.dtype:
+def native_dtype(device: torch.device) -> torch.dtype:
     "The precision that a device computes in, if nobody says otherwise."
-    return torch.float16 if device.startswith('cuda') else torch.float32
+    return torch.float16 if device.type == 'cuda' else torch.float32
 
 # %% ../../nbs/models/sources.ipynb #272f6bfd
 CONFIG = "check names and network, or say with config= which folder holds the parts' settings"
@@ -117,8 +121,9 @@ def read_pipeline(
     if single and config: base_parts(config)  # refuses classes that are no part of a pipeline
     with loading(base, 'model', *([CONFIG] if single else [])):
         if single: return check_pipeline(kind.from_single_file(base, config=config, **parts))
-        parts['text_encoder'] = load_complete(CLIPTextModel, base, subfolder='text_encoder')
-        return check_pipeline(kind.from_pretrained(base, use_safetensors=True, **parts))
+        text_encoder = load_complete(CLIPTextModel, base, subfolder='text_encoder')
+        pipe = kind.from_pretrained(base, use_safetensors=True, text_encoder=text_encoder, **parts)
+        return check_pipeline(pipe)
 
 # %% ../../nbs/models/sources.ipynb #3f37c584
 def animatediff_scheduler(scheduler) -> DDIMScheduler:
@@ -180,7 +185,7 @@ def check_classes(
     would run its code."""
     for part, value in index.items():
         if part.startswith('_') or not isinstance(value, (list, tuple)) or value == [None, None]: continue
-        library, name = value
+        library, name = value if len(value) == 2 else (None, value)
         scheduler = library == 'diffusers' and str(name).endswith('Scheduler')
         known = name in LIBRARIES.get(library, ()) or scheduler
         if not known:
