@@ -15,6 +15,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 
 from videodirector.metrics.text import TextVideoScore
 from videodirector.models.animatediff import AnimateDiff
+from videodirector.models.image import ImageModel
 from videodirector.models.judge import Judge, world_classes
 
 
@@ -64,17 +65,24 @@ def tiny_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
         pad_token_id=tokenizer.pad_token_id)).eval()
 
 
+WIDTHS = (8, 16, 16)
+
+
+def tiny_image_unet() -> UNet2DConditionModel:
+    "A random UNet with two attention levels, for texts of width 16."
+    return UNet2DConditionModel(
+        sample_size=8, block_out_channels=WIDTHS, layers_per_block=1, norm_num_groups=4, attention_head_dim=2,
+        cross_attention_dim=16, down_block_types=('CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'),
+        up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'))
+
+
 def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
     "A random AnimateDiff pipeline in diffusers' own classes: latents 8× smaller, two attention levels, 16 tokens of width 16."
     torch.manual_seed(seed)
-    widths = (8, 16, 16)
     tokenizer = tiny_tokenizer()
     text = tiny_text_encoder(tokenizer)
-    unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=widths, layers_per_block=1, norm_num_groups=4, attention_head_dim=2,
-        cross_attention_dim=16, down_block_types=('CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'),
-        up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'))
-    adapter = MotionAdapter(block_out_channels=widths, motion_layers_per_block=1, motion_num_attention_heads=2,
+    unet = tiny_image_unet()
+    adapter = MotionAdapter(block_out_channels=WIDTHS, motion_layers_per_block=1, motion_num_attention_heads=2,
                             motion_norm_num_groups=4, use_motion_mid_block=False, motion_max_seq_length=24)
     vae = AutoencoderKL(block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, mid_block_add_attention=False,
                         down_block_types=('DownEncoderBlock2D',) * 4, up_block_types=('UpDecoderBlock2D',) * 4)
@@ -89,6 +97,13 @@ def make_tiny_pipe(seed: int = 0) -> AnimateDiffPipeline:
 def make_tiny_model(seed: int = 0) -> AnimateDiff:
     "The same as a `VideoModel`."
     return AnimateDiff(make_tiny_pipe(seed))
+
+
+def make_tiny_image_model(seed: int = 0) -> ImageModel:
+    "The same, but for an image UNet."
+    pipe = make_tiny_pipe(seed)
+    pipe.unet = tiny_image_unet().eval()
+    return ImageModel(pipe)
 
 
 @pytest.fixture

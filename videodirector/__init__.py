@@ -16,7 +16,7 @@ HOMES = dict(
     Mask='data.mask', InvertSettings='parts.settings', EditSettings='parts.settings', STDG='parts.settings',
     find_preset='methods.presets',
     load_world_model='models.animatediff', load_animatediff='models.sources', read_video='data.video',
-    write_video='data.video', read_mask='data.mask', segment='segment.follow',
+    write_video='data.video', read_mask='data.mask',
     Recording='attention.recording',
     show_videos='show.clips', show_frames='show.clips')  # name → the module that it lives in
 

@@ -73,7 +73,7 @@ def test_nohup_is_respected():
 def test_lists(command, names, capsys):
     assert main([command]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(names)
+    assert [line.split()[0] for line in lines if line[0] != ' '] == list(names)
     assert main([command, '--json']) == 0 and '"rows"' in capsys.readouterr().out
 
 

@@ -13,6 +13,7 @@ from videodirector.base.settings import changed, kind_of
 from videodirector.bench.generation import GenerateSettings
 from videodirector.bench.model_card import Counts
 from videodirector.methods.presets import PRESETS, find_preset
+from videodirector.methods.registry import METHODS
 from videodirector.parts.settings import STDG, EditSettings, InvertSettings
 
 EDIT = ['edit', 'x.mp4', '--target', 'a tiger']
@@ -43,6 +44,16 @@ def test_the_commands_that_edit_share_the_options(command):
     expected = {flag_of(kind, f) for kind, f in FIELDS if not f.metadata['expert']}
     if command != 'edit': expected -= {'--region'}  # the scenes say it
     assert expected <= options_of([command]).keys() and ('--region' in options_of([command])) == (command == 'edit')
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_a_method_that_is_named_has_its_own_options(name, capsys):
+    kinds = METHODS[name].invert_settings, METHODS[name].edit_settings
+    words = [*EDIT, '--method', name]
+    with pytest.raises(SystemExit): parser(words).parse_args([*words, '--help'])
+    text = capsys.readouterr().out
+    assert all(re.search(rf'^  {flag_of(kind, f)}[ ,]', text, re.M) for kind in kinds for f in fields(kind) if not f.metadata['expert'])
+    assert tuple(map(type, settings_in(parser(words).parse_args(words)))) == kinds
 
 
 def test_the_evaluation_of_the_model_too():

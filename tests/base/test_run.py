@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from videodirector.base.run import Run, check_finite
+from videodirector.base.run import LOSS, Run, check_finite
 
 
 def test_steps_are_told_and_can_be_stopped():
@@ -16,12 +16,19 @@ def test_steps_are_told_and_can_be_stopped():
 
 
 def test_kept_steps_are_made_once(tmp_path):
-    made = []
+    made, like = [], dict(x=torch.ones(3), n=LOSS)
     def make(): made.append(1); return dict(x=torch.rand(3), n=torch.tensor(7, dtype=torch.float64))
-    first, again = (Run(folder=tmp_path / 'new').keep('step-1', make) for _ in range(2))
+    first, again = (Run(folder=tmp_path / 'new').keep('step-1', make, like) for _ in range(2))
     assert len(made) == 1 and torch.equal(first['x'], again['x']) and again['n'].dtype == torch.float64
-    Run().keep('step-1', make)
+    Run().keep('step-1', make, like)
     assert len(made) == 2
+
+
+@pytest.mark.parametrize('other', [dict(x=torch.ones(4)), dict(x=torch.ones(3).half()), dict(x=torch.ones(3) / 0), dict(y=torch.ones(3)), {}], ids=str)
+def test_kept_steps_of_another_form_are_refused(tmp_path, other):
+    Run(folder=tmp_path).keep('step-1', lambda: other, {})
+    with pytest.raises(ValueError, match=r'step-1\.safetensors.* is not as the step was kept'):
+        Run(folder=tmp_path).keep('step-1', lambda: other, dict(x=torch.ones(3)))
 
 
 def test_other_inputs_are_refused(tmp_path):

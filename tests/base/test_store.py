@@ -1,5 +1,4 @@
 "Files are whole or not there."
-import json
 import os
 import subprocess
 import sys
@@ -45,20 +44,28 @@ def test_threads_do_not_share_a_temporary_file(tmp_path):
     with store.atomic_path(tmp_path / 'x') as one, store.atomic_path(tmp_path / 'x') as other: assert one != other
 
 
-def results(folder, **files):
-    for name in files.values(): (folder / name).write_text('x')
-    (folder / 'metrics.json').write_text(json.dumps(dict(files=files | dict(metrics='metrics.json'))))
+NAMES = {'edited.mp4', 'mask.gif', 'metrics.json'}
+
+
+def results(folder, *names):
+    for name in names: (folder / name).write_text('x')
 
 
 def test_results_of_another_run_are_neither_lost_nor_mixed(tmp_path):
     out = tmp_path / 'out'
-    with store.staging(out) as folder: results(folder, edited='edited.mp4', mask='mask.gif')
+    with store.staging(out, NAMES) as folder: results(folder, 'edited.mp4', 'mask.gif', 'metrics.json')
     (out / 'notes.txt').write_text('mine')
-    with pytest.raises(ValueError, match='holds the results of another run.*--overwrite'), store.staging(out): raise AssertionError
-    with pytest.raises(KeyError), store.staging(out, overwrite=True): raise KeyError
+    with pytest.raises(ValueError, match=r'holds the results of another run \(edited\.mp4\).*--overwrite'), store.staging(out, NAMES): raise AssertionError
+    with pytest.raises(KeyError), store.staging(out, NAMES, overwrite=True): raise KeyError
     assert (out / 'mask.gif').exists()
-    with store.staging(out, overwrite=True) as folder: results(folder, edited='edited.mp4')
+    with store.staging(out, NAMES, overwrite=True) as folder: results(folder, 'edited.mp4', 'metrics.json')
     assert sorted(p.name for p in out.iterdir()) == ['edited.mp4', 'metrics.json', 'notes.txt']
+
+
+def test_places_of_results_are_looked_at_before_the_work(tmp_path):
+    (tmp_path / 'edited.mp4').mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r'edited\.mp4.* is a folder'), store.staging(tmp_path, NAMES, overwrite): raise AssertionError
 
 
 def test_folders_that_cannot_be_written_to(tmp_path):

@@ -145,15 +145,15 @@ def test_only_frames_that_are_wanted_become_arrays(tmp_path, mask, monkeypatch):
     (lambda mask: mask[:5], 'has 5 frames, its clip 6'),
     (lambda mask: mask[:, :30], 'is 30×48 and its clip 32×48; they must have the same size'),
     (lambda mask: mask & False, 'is empty'),
-    (lambda mask: mask[0], r'must be \[frames, height, width\]'),
-    (lambda mask: mask[:, :0], r'and is \[6, 0, 48\]')])
+    (lambda mask: mask[0], r'is \[32, 48\]; store one \[frames, height, width\]'),
+    (lambda mask: mask[:, :0], r'is \[6, 0, 48\]')])
 def test_a_file_that_does_not_fit(tmp_path, clip_file, mask, change, message):
     refuses(message, read_mask, store(change(mask), tmp_path, 'npz'), 3, clip=clip_file)
 
 
 @pytest.mark.parametrize('array, words', [
     (np.full((2, 4, 4), 1.5), 'reach from 1.5 to 1.5'), (np.full((2, 4, 4), -1), 'reach from -1 to -1'),
-    (np.full((2, 4, 4), np.nan), 'must be finite'), (np.full((2, 4, 4), 'x'), 'must hold numbers')])
+    (np.full((2, 4, 4), np.nan), 'must be finite'), (np.full((2, 4, 4), 'x'), 'store numbers')])
 def test_values_that_are_no_shares(tmp_path, array, words):
     np.save(tmp_path / 'm.npy', array)
     refuses(words, read_mask, tmp_path / 'm.npy', None)

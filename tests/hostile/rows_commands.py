@@ -1,13 +1,15 @@
 "The command: arguments, files and places as people and programs give them; exit code 2, one sentence, nothing left behind."
+import json
 import os
 import shutil
 
 import numpy as np
+import pytest
 import torch
 from clips import moving_mask, write_frames
 from rows_files import fifo, film, loop, turned
 from rows_masks import labelled
-from table import FRAMES, HEIGHT, WIDTH, Typed, rows, succeeded
+from table import FRAMES, HEIGHT, WIDTH, Typed, judged, rows, succeeded
 
 from videodirector.data.video import write_video
 
@@ -68,6 +70,11 @@ BAD = {
     'an output below a file': (lambda p: dict(out=p.clip / 'x'), 'cannot be written'), 'a file for an output': (lambda p: dict(out=p.file('there')), 'is a file'),
     'a pipe for an output': (lambda p: dict(out=fifo(p)), 'is a file|no folder'), 'an output with too long a name': (lambda p: dict(out=p.folder / ('x' * 300)), 'too long'),
     'an output with a zero byte': (lambda p: dict(out=f'{p.folder}/a\0b'), 'zero byte|null byte|cannot be written'),
+    'a folder where a result goes': (lambda p: dict(out=taken(p, 'edited.mp4')), r'edited\.mp4.* is a folder'),
+    'a folder where the report goes': (lambda p: dict(out=taken(p, 'metrics.json')), r'metrics\.json.* is a folder'),
+    'a folder of masks for an output': (lambda p: dict(out=p.file('mask.gif').parent), r'another run \(mask\.gif\)'),
+    'an empty LoRA': (lambda p: dict(lora='', model=p.ready / 'pipe', device='cpu'), 'without a name'),
+    'empty motion modules': (lambda p: dict(motion_adapter='', model=p.ready / 'pipe', device='cpu'), 'without a name'),
     'a link to nothing for an output': (lambda p: dict(out=dangling(p)), 'link to nothing'), 'kept below a file': (lambda p: dict(keep=p.clip / 'x'), 'cannot be written'),
     'kept in a file': (lambda p: dict(keep=p.file('there')), 'cannot be written|is a file'), 'kept inputs that are no JSON': (lambda p: dict(keep=kept(p, '{')), r'inputs\.json'),
     'kept inputs that are a number': (lambda p: dict(keep=kept(p, '3')), r'inputs\.json'), 'a device that there is not': (options(device='gpu'), "no device 'gpu'"),
@@ -94,6 +101,11 @@ def dangling(place):
     return place.folder / 'link'
 
 
+def taken(place, name):
+    (place.folder / 'results' / name).mkdir(parents=True)
+    return place.folder / 'results'
+
+
 GOOD = {
     'a clip': (options(), succeeded), 'a turned clip': (lambda p: dict(video=turned(p, 0, 1, -1, 0), size='48x32'), succeeded),
     'a mask as DAVIS stores it': (lambda p: dict(mask=labelled(p)), succeeded), 'an emoji': (options(target='a 🦊 walking'), succeeded),
@@ -115,7 +127,8 @@ ARGUMENTS = {' '.join(words) or 'nothing': (lambda p, w=words: w, pattern) for w
     (['evaluate-edits', '--edits', '0'], "'0'"), (['evaluate-edits', '--rows', '/'], 'folder'),
     (['evaluate-edits', '--weights', 'gone'], 'gone'), (['benchmark', '--out', 'out', '--configs', 'x'], 'no setting'),
     (['benchmark', '--out', 'out', '--configs', 'mask=x'], 'mask'), (['benchmark', '--out', 'out', '--configs', 'tau_c=nan'], 'tau_c'), (['benchmark', '--out', 'out', '--pairs', '-1'], "'-1'"),
-    (['benchmark', '--out', 'out', '--workers', '0'], "'0'"), (['benchmark', '--out', 'out', '--weights', 'gone'], 'gone'), (['benchmark', '--out', 'out', '--device', 'x'], 'no device'),
+    (['benchmark', '--out', 'out', '--workers', '0'], "'0'"), (['benchmark', '--out', 'out', '--workers', '1000000'], 'number of processes'), (['benchmark', '--out', 'out', '--weights', ''], 'without a name'),
+    (['evaluate-edits', '--edits', '100000000'], '1 to 100000'), (['evaluate-model', '--prompts', '1' + '0' * 50], 'prompts'), (['benchmark', '--out', 'out', '--weights', 'gone'], 'gone'), (['benchmark', '--out', 'out', '--device', 'x'], 'no device'),
     (['demo', '--out', 'a\udcff'], 'UTF-8'), (['demo', '--debug', '--json', '--device', '\udcff'], 'UTF-8'))}
 
 
@@ -164,8 +177,37 @@ UNTHOUGHT = {type(error).__name__ + f' {str(error)!r:.30}': (failing(error), pat
     (ImportError('No module named x'), 'No module named x'), (NotImplementedError(), 'NotImplementedError'), (StopIteration(), 'StopIteration'), (Exception('odd'), 'odd'), (EOFError(), 'EOFError'),
     (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has'), 'memory'), (FloatingPointError('The latent is not finite.'), 'not finite'))}
 
+def rows_in(place, content):
+    place.monkeypatch.setattr('videodirector.app.measure.load_parts', lambda *a: pytest.fail('the model was loaded'))
+    return place.type('evaluate-edits', rows=place.file('rows', content))
+
+
+def benchmark_in(place, content):
+    (place.folder / 'bench/000').mkdir(parents=True)
+    (place.folder / 'bench/000/full.json').write_bytes(content)
+    place.monkeypatch.setattr('videodirector.bench.suite.load_parts', lambda *a: pytest.fail('the model was loaded'))
+    return place.type('benchmark', '--quiet', out=place.folder / 'bench', pairs=1, configs='full', device='cpu')
+
+
+TORN = {'half a line': b'[{}, {"kind": "sub', 'a clip': b'\x00\xff\xfe', 'a number': b'3', 'a list': b'[1]', 'deep brackets': b'[' * 99999}
+OVERWRITTEN = {'a file of somebody else, which its report names': 'notes.txt', 'a folder, which its report names': 'sub'}
+
+
+def overwritten(place, name):
+    "Whatever another program's report says: what is not a result stays."
+    out = place.folder / 'results'
+    (out / 'sub').mkdir(parents=True), (out / 'notes.txt').touch(), (out / 'mask.gif').touch()
+    (out / 'metrics.json').write_text(json.dumps(dict(files=dict(it=name))))
+    succeeded(place.edit('--overwrite', **stored(place), out=out))
+    return {file.name for file in out.iterdir()}
+
+
 ROWS = [
     *rows('edit', lambda p, changes: p.edit(**changes), BAD | GOOD | {'on a full disk': (full, 'No space left')}, Typed),
     *rows('a command line', type_in, ARGUMENTS, Typed),
     *rows('mask', lambda p, changes: clicked(p, **changes), MASKING, Typed),
-    *rows('an exception', lambda p, changes: p.edit(**changes), UNTHOUGHT, Typed)]
+    *rows('an exception', lambda p, changes: p.edit(**stored(p, **changes)), UNTHOUGHT, Typed),
+    *rows('rows of an earlier evaluation:', rows_in, {name: (lambda p, c=content: c, 'rows.*(no row|no rows)') for name, content in TORN.items()}, Typed),
+    *rows('a row of an earlier benchmark:', benchmark_in, {name: (lambda p, c=content: c, r'full\.json') for name, content in TORN.items()}, Typed),
+    *rows('results are replaced beside', overwritten, {name: (lambda p, f=file: f, judged(lambda names: {'sub', 'notes.txt', 'edited.mp4'} <= names and 'mask.gif' not in names))
+                                                       for name, file in OVERWRITTEN.items()})]

@@ -43,13 +43,16 @@ def turned(place, a, b, c, d):
     return place.file('turned.mp4', bytes(data))
 
 
-def encoded(place, kind, codec, pixels='yuv420p', frames=FRAMES, **options):
+def encoded(place, kind, codec, pixels='yuv420p', frames=FRAMES, begins=0, **options):
     path = place.folder / f'clip.{kind}'
     with av.open(str(path), 'w', options=options) as container:
         stream = container.add_stream(codec, rate=8)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
         if codec == 'libx264': stream.options = {'crf': '5'}
-        for frame in film(frames): container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        for i, pixels in enumerate(film(frames)):
+            frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
+            if begins: frame.pts = begins * 8 + i
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path.read_bytes()
 
@@ -117,6 +120,10 @@ KINDS |= {
     'name with spaces, quotes and letters of the world': (lambda p: p.file("ein 'schöner' \"Fuchs\" 狐.mp4", p.clip.read_bytes()), near(MOVING, 25)),
     'name with a percent sign and a colon': (lambda p: p.file('a%03d:b.mp4', p.clip.read_bytes()), near(MOVING, 25)),
     'a link to a clip': (lambda p: link(p, p.clip), near(MOVING, 25)),
+    'mkv that begins at ten seconds': (lambda p: p.file('a.mkv', encoded(p, 'mkv', 'libx264', begins=10)), near(film())),
+    'avi of JPEGs': (lambda p: p.file('a.avi', encoded(p, 'avi', 'mjpeg', 'yuvj420p')), near(film(), 25)),
+    'tif of 16 bits': (lambda p: folder_of(p, Image.fromarray(ramp() * np.uint16(257)), '0.tif') / '0.tif', same(as_clip(grey()), .01)),
+    'tif turned by EXIF': (lambda p: with_exif(p, 6, 'tif') / '0.tif', near([np.rot90(picture(), -1)])),
 }
 
 
@@ -262,6 +269,8 @@ WRITTEN = {
     'a rate that is not a number': (lambda p: (p.out / 'a.mp4', p.film, float('nan')), 'fps'),
     'an endless rate': (lambda p: (p.out / 'a.mp4', p.film, float('inf')), 'fps'),
     'a quality that there is not': (lambda p: (p.out / 'a.mp4', p.film, 8, 99), 'crf'),
+    'a rate in words': (lambda p: (p.out / 'a.mp4', p.film, 'fast'), (TypeError, 'fps.* str')),
+    'a quality in words': (lambda p: (p.out / 'a.mp4', p.film, 8, 'best'), (TypeError, 'crf.* str')),
     'a folder for a file': (lambda p: (p.folder, p.film), 'is a folder'),
     'a place below a file': (lambda p: (p.clip / 'a.mp4', p.film), 'cannot be written'),
     'a pipe': (lambda p: (fifo(p), p.film), 'is no file but a device or a pipe'),

@@ -110,6 +110,8 @@ def other(place, kind='world', **changes):
     "An edit with what did not make the inversion."
     model, inversion = make_tiny_model(), made(place)
     if kind == 'weights': model = make_tiny_model(seed=1)
+    if kind in ('vae', 'text_encoder'): getattr(model, kind).load_state_dict(getattr(make_tiny_model(seed=1), kind).state_dict())
+    if kind in ('prompt', 'schedule', 'settings', 'null', 'mask'): inversion = replace(inversion, **changes)
     if kind == 'noise': model.scheduler = type(model.scheduler).from_config(model.scheduler.config, beta_end=.05)
     if kind == 'order': inversion = replace(inversion, schedule=replace(inversion.schedule, timesteps=inversion.schedule.timesteps[::-1]))
     if kind == 'length': inversion = replace(inversion, schedule=model.schedule(5, 4., 'standard'))
@@ -119,6 +121,10 @@ def other(place, kind='world', **changes):
 
 OTHERS = {
     'another model': (lambda p: other(p, 'weights'), 'made by another model'), 'other noise levels': (lambda p: other(p, 'noise'), 'schedule'),
+    'another VAE': (lambda p: other(p, 'vae'), 'made by another model'), 'another text encoder': (lambda p: other(p, 'text_encoder'), 'made by another model'),
+    'an empty prompt': (lambda p: other(p, 'prompt', prompt=' '), 'its prompt'), 'no text for a prompt': (lambda p: other(p, 'prompt', prompt=3), 'its prompt is a int'),
+    'no schedule': (lambda p: other(p, 'schedule', schedule=None), 'its schedule'), 'a dictionary for settings': (lambda p: other(p, 'settings', settings={}), 'its settings is a dict'),
+    'no null text': (lambda p: other(p, 'null', null=None), 'its null is'), 'a mask of another size': (lambda p: other(p, 'mask', mask=Mask(torch.ones(4, 7, 9))), 'its mask is'),
     'a schedule backwards': (lambda p: other(p, 'order'), 'schedule'), 'a longer schedule': (lambda p: other(p, 'length'), 'is not whole, its pivots'),
     'null text of another width': (lambda p: other(p, 'width'), 'null'), 'what made it': (lambda p: other(p), judged(lambda it: it.video.isfinite().all()))}
 
@@ -132,10 +138,17 @@ def work(place, prompt='a bear walking', frames=4, **changes):
     return invert(place.tiny, place.film[:frames], prompt, mask, run=Run(False, folder=place.folder / 'kept'), **options)
 
 
+def worked(place):
+    "What a run kept, done once for all rows."
+    kept = place.ready / 'kept'
+    if not kept.exists(): shutil.copytree(work(place) and place.folder / 'kept', kept)
+    shutil.copytree(kept, place.folder / 'kept', dirs_exist_ok=True)
+
+
 def spoilt(change):
-    "Run, spoil what was kept, and hand on the place."
+    "Spoil what a run kept, and hand on the place."
     def make(place):
-        work(place)
+        worked(place)
         change(place.folder / 'kept', place)
         return place
     return make
@@ -213,7 +226,7 @@ AGAIN = {
 
 
 def again(place, changes):
-    work(place)
+    worked(place)
     return work(place, **changes)
 
 

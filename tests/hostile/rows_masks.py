@@ -66,6 +66,8 @@ PICTURES = {
     'label 1 of a palette, as DAVIS stores it': (labelled, RIGHT),
     'label 3 of a palette': (lambda p: labelled(p, 3), RIGHT),
     'two labels of a palette': (lambda p: labelled(p, 1, more=True), 'labels 0, 1, 2'),
+    'label 200 of a palette': (lambda p: labelled(p, 200, DAVIS + [9, 80, 160] * 252), RIGHT),
+    'label 1 and a border of 255, as VOC stores them': (lambda p: greys(p, np.where(np.indices(THING.shape)[1] < 2, 255, THING)), 'labels 0, 1, 255'),
     'a grey palette': (lambda p: labelled(p, 255, [x for i in range(256) for x in (i, i, i)]), RIGHT),
     'a grey palette from white to black': (lambda p: labelled(p, 255, [x for i in range(255, -1, -1) for x in (i, i, i)]), same(~THING)),
     '16 bits': (lambda p: greys(p, THING * 65535, np.uint16), RIGHT),
@@ -152,6 +154,10 @@ ARRAYS |= {
     'up to 1000': (lambda p: stored(p, SOFT * 1000), 'from 0 to 1'), 'large whole numbers': (lambda p: stored(p, THING * 10**9), 'from 0 to 1e'),
     'NaN': (lambda p: stored(p, nan_in(np.float32)), 'must be finite'), 'NaN in halves': (lambda p: stored(p, nan_in(np.float16)), 'must be finite'),
     'infinity': (lambda p: stored(p, np.where(THING, np.inf, 0)), 'inf|not finite'),
+    'shares a rounding above 1': (lambda p: stored(p, SOFT * np.float32(1.000001)), same(SOFT, 1e-5)),
+    'shares a rounding below 0': (lambda p: stored(p, SOFT - np.float32(1e-7)), same(SOFT, 1e-5)),
+    'more than a rounding above 1': (lambda p: stored(p, SOFT * 1.1), 'reach from 0 to 1.1'),
+    'a zip that unfolds to gigabytes': (lambda p: bomb(p), r'mask\.npz.* unfolds to 2\.5 GB'),
     'labels 0, 1 and 2': (lambda p: stored(p, np.where(np.indices(THING.shape)[1] < 4, 2, THING)), 'labels 0, 1, 2'),
     'nothing in it': (lambda p: stored(p, THING & False), 'is empty'), 'words': (lambda p: stored(p, np.full(THING.shape, 'x')), 'numbers'),
     'complex numbers': (lambda p: stored(p, THING * 1j), 'numbers'), 'dates': (lambda p: stored(p, THING.astype('M8[s]')), 'numbers'),
@@ -177,6 +183,14 @@ ARRAYS |= {
 }
 ARRAYS |= {f'an {kind} cut off at {share:.0%}': (lambda p, m=make, s=share: cut_array(p, m, s), 'holds no array')
            for kind, make in (('npy', lambda p: stored(p, SOFT)), ('npz', lambda p: packed(p, mask=SOFT))) for share in (.9, .5, .02)}
+
+
+def bomb(place):
+    "An npz whose directory says that its array has 2.5 gigabytes."
+    packed(place, fox=THING)
+    data = (place.folder / 'mask.npz').read_bytes()
+    at = data.rindex(b'PK\x01\x02') + 24
+    return place.file('mask.npz', data[:at] + struct.pack('<I', 2_500_000_000) + data[at + 4:])
 
 
 def pickled():

@@ -14,7 +14,9 @@ from videodirector.metrics.pixels import psnr, ssim
 from videodirector.metrics.text import TextVideoScore
 from videodirector.methods.videodirector import Inversion, edit, invert
 from videodirector.models.folder import weights_folder
+from videodirector.models.judge import load_judge
 from videodirector.models.sources import add_lora, load_animatediff, load_motion_adapter
+from videodirector.segment.follow import segment
 from videodirector.segment.sam2 import load_sam2
 
 NAN, INF = float('nan'), float('inf')
@@ -118,6 +120,19 @@ PARTS = {
     'a judge without a description': (lambda p: shipped(p, ('judge', lambda f: (f / 'config.json').unlink())), 'judge'),
     'nothing': (lambda p: p.folder, "no 'world'"), 'no folder': (lambda p: p.folder / 'gone', "no 'world'")}
 
+def foreign(what):
+    "Something in the world's folder that is no part of a pipeline."
+    def change(folder):
+        if what == 'code': (folder / 'unet/x.py').write_text('')
+        else: index(helper=what)(folder)
+    return lambda p: shipped(p, ('world', change))
+
+
+PARTS |= {
+    'a class that is no part': (foreign(['os', 'system']), r'os\.system.* no part of'), 'a class of three words': (foreign(['os', 'system', 'x']), 'no part of'),
+    'code beside the weights': (foreign('code'), 'code of its own'), 'half a text encoder': (lambda p: shipped(p, ('world', halved('text_encoder/model.safetensors'))), 'text_encoder')}
+
+
 def clip_model(place, change):
     shutil.copytree(weights_folder() / 'clip', place.folder / 'clip')
     change(place.folder / 'clip')
@@ -207,6 +222,19 @@ def pair(place, value):
 MEASURED = {f'{name} of {word}': (lambda p, v=value, f=measure: (p, v, f), 'not finite') for word, value in (('NaN', NAN), ('infinity', INF)) for name, measure in (
     ('psnr', lambda p, x: psnr(x, p.film)), ('psnr the other way round', lambda p, x: psnr(p.film, x)), ('ssim', lambda p, x: ssim(x, p.film)),
     ('smoothness', lambda p, x: motion_smoothness(x)), ('motion error', lambda p, x: motion_error(x, p.film, torch.ones(6, 32, 48) > 0)))}
+def spoiled(load, part):
+    "A network that judges, some of whose weights are NaN."
+    judge = load()
+    torch.nn.init.constant_(part(judge), NAN)
+    return judge
+
+
+MEASURED |= {f'{name} of {word}': (lambda p, v=value, f=measure: (p, v, f), ((ERROR, ValueError), 'not finite')) for word, value in (('NaN', NAN), ('infinity', INF)) for name, measure in (
+    ('what a judge reads', lambda p, x: load_judge().read(x)), ('what a CLIP says', lambda p, x: TextVideoScore.load()(x, 'a bear')))}
+MEASURED |= {f'with NaN in {name}': (lambda p, f=measure: (p, 0., f), (ERROR, 'not finite')) for name, measure in dict(
+    judge=lambda p, x: spoiled(load_judge, lambda m: m.squeeze.weight).read(x), CLIP=lambda p, x: spoiled(TextVideoScore.load, lambda s: s.model.visual_projection.weight)(x, 'a bear'),
+    SAM=lambda p, x: segment(x, (12, 14), model=spoiled(load_sam2, lambda m: m.sam_mask_decoder.iou_token.weight))).items()}
+MEASURED |= {'psnr of nothing': (lambda p: (p, 0., lambda p, x: psnr(x[:0], x[:0])), r'\[0, 3, 32, 48\]'), 'ssim of few pixels': (lambda p: (p, 0., lambda p, x: ssim(x[..., :4, :4], x[..., :4, :4])), '4×4')}
 MEASURED['psnr of equal clips'] = lambda p: (p, p.film[1, 0, 2, 3].item(), lambda p, x: psnr(x, p.film)), judged(lambda x: x == INF)
 
 ROWS = [

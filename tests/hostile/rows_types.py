@@ -6,10 +6,17 @@ import torch
 from table import rows
 
 import videodirector as vd
+from videodirector.attention.words import find_words
+from videodirector.data.flow import optical_flow
+from videodirector.data.mask import save_mask
+from videodirector.data.regions import grow
 from videodirector.metrics.motion import motion_error, motion_smoothness
 from videodirector.metrics.pixels import psnr, ssim
+from videodirector.metrics.text import TextVideoScore
 from videodirector.segment.follow import segment
 from videodirector.show.clips import show_frames, show_videos, write_gif
+from videodirector.show.masks import overlay
+from videodirector.world.pairs import demo_scenes
 
 OTHERS = {'a path': (Path('x.mp4'), 'PosixPath|WindowsPath'), 'text': ('x.mp4', 'str'), 'None': (None, 'None'), 'a number': (3, 'int'), 'a list': ([1, 2], 'list'),
           'numpy': (np.zeros((4, 3, 32, 48), np.float32), 'ndarray')}
@@ -59,6 +66,21 @@ ROWS = [
     *wrong('path', lambda p, x: made(p).save(x), NO_PATH, 'the path of Inversion.save'),
     *wrong('folder', lambda p, x: vd.Run(folder=x), ('a number', 'a list', 'numpy'), 'the folder of Run'),
     *wrong('base', lambda p, x: vd.load_animatediff(x), ('None', 'a number', 'a list', 'numpy'), 'the base of load_animatediff'),
+    *wrong('mask', lambda p, x: save_mask(x, p.out), name='the mask of save_mask'),
+    *wrong('mask', lambda p, x: grow(x, 1), name='the mask of grow'),
+    *wrong('mask', lambda p, x: overlay(p.film, x), name='the mask of overlay'),
+    *wrong('mask', lambda p, x: vd.Mask(torch.ones(6, 32, 48)) & x, name='a mask that is joined'),
+    *wrong('video', lambda p, x: overlay(x, vd.Mask(torch.ones(6, 32, 48))), name='the video of overlay'),
+    *wrong('frame', lambda p, x: optical_flow(x, x), name='the frames of optical_flow'),
+    *wrong('prompt', lambda p, x: TextVideoScore.load()(p.film, x), ('None', 'a number', 'a list'), 'the prompt of a CLIP'),
+    *wrong('fps', lambda p, x: show_videos(p.film, fps=x), ('text', 'None', 'a list'), 'the rate of show_videos'),
+    *wrong('word', lambda p, x: find_words(p.tiny.tokenizer, 'a bear', x), ('None', 'a number', 'a list'), 'the word of find_words'),
+    *wrong('steps', lambda p, x: p.tiny.schedule(x, 4., 'standard'), ('text', 'None', 'a list'), 'the steps of a schedule'),
+    *wrong('device', lambda p, x: vd.load_world_model(x), ('a number', 'a list', 'a path'), 'the device of load_world_model'),
+    *wrong('seed', lambda p, x: demo_scenes(x), ('text', 'None', 'a list'), 'the seed of demo_scenes'),
+    *wrong('name', lambda p, x: vd.find_preset(x), ('None', 'a number', 'a list'), 'the name of find_preset'),
+    *wrong('on_step', lambda p, x: vd.Run(on_step=x), ('text', 'a number', 'a list'), 'on_step of Run'),
+    *wrong('latents', lambda p, x: p.tiny.decode(x), ('text', 'None', 'numpy'), 'the latents of decode'),
     *wrong('clip', lambda p, x: psnr(x, p.film), name='the first clip of psnr'),
     *wrong('clip', lambda p, x: psnr(p.film, x), name='the second clip of psnr'),
     *wrong('clip', lambda p, x: ssim(p.film, x), name='the second clip of ssim'),

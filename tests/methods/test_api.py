@@ -26,6 +26,12 @@ def test_what_a_model_lacks_is_said():
     with pytest.raises(ValueError, match='needs a mask'): check_needs(Demanding(mask=True), video, None)
 
 
+def test_every_method_says_what_it_costs_and_cannot_do():
+    for method, row in zip(METHODS.values(), methods_table(), strict=True):
+        assert (row['does'], row['cost'], row['limits']) == (method.summary, method.cost, method.limits) and all(row.values())
+        assert method.limits.endswith('.') and not method.cost.endswith('.'), 'a sentence, and a phrase'
+
+
 def test_methods_and_presets_by_name():
     assert find_method('videodirector') is METHODS['videodirector'] and [row['method'] for row in methods_table()] == list(METHODS)
     with pytest.raises(ValueError, match="no method 'x'; choose one of videodirector"): find_method('x')

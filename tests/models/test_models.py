@@ -22,7 +22,8 @@ from videodirector.models.frame_norm import FrameNorm, norm_by_frame
 from videodirector.models.image import ImageModel, load_world_image_model
 from videodirector.models.judge import Judge, judge_view, load_judge, world_classes
 from videodirector.models.sources import (
-    as_model, base_parts, check_source, is_checkpoint, load_animatediff, load_motion_adapter, split_file)
+    as_model, base_parts, check_source, is_checkpoint, load_animatediff, load_image_model, load_motion_adapter,
+    split_file)
 from videodirector.metrics.pixels import psnr
 from videodirector.parts.settings import STDG
 from videodirector.world.captions import VOCABULARY
@@ -248,6 +249,17 @@ def test_lora(saved, where):
     torch.testing.assert_close(answer(off), answer(whole))
 
 
+def test_image_models_in_every_format(saved):
+    root, _ = saved
+    fresh = ImageModel(make_image_pipe())
+    for base, more in ((root / 'image', {}), (root / 'files' / 'image.safetensors', dict(config=str(root / 'config')))):
+        model = load_image_model(str(base), device='cpu', **more)
+        assert model.traits.kind == 'image' and model.unet.dtype == torch.float32
+        same(model, fresh)
+    torch.testing.assert_close(answer(load_image_model(str(root / 'image'), str(root / 'lora'), 0., device='cpu')), answer(fresh))
+    assert (answer(load_image_model(str(root / 'image'), str(root / 'lora'), device='cpu')) - answer(fresh)).abs().max() > 1e-4
+
+
 def on_the_hub(cache, name: str, folder, files='*') -> None:
     "Put files of a folder where the hub's cache keeps those of this name."
     place = cache / f'models--{name.replace("/", "--")}'
@@ -299,6 +311,9 @@ def test_clips_that_are_not_square_are_edited(saved):
 
 
 @pytest.mark.parametrize('make, says', [
+    (lambda root: load_image_model(str(root / 'whole')), 'has motion modules; give an image model'),
+    (lambda root: load_image_model(str(root / 'nowhere')), 'There is no model folder'),
+    (lambda root: load_image_model(str(root / 'files' / 'motion.safetensors')), 'config='),
     (lambda root: load(root / 'nowhere'), 'There is no model folder'),
     (lambda root: load(root / 'files'), 'holds no diffusers pipeline'),
     (lambda root: load('nobody/nothing'), 'holds no diffusers pipeline'),

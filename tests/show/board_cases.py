@@ -9,7 +9,7 @@ from videodirector.show.board import Board
 from videodirector.show.board_runs import Runs, Settings
 
 SOURCE, TARGET = 'a brown bear walking on grass', 'a brown tiger walking on grass'
-STEPS = 4
+STEPS = 3
 COMMON = dict(steps=STEPS, inner_steps=1, lr=.3)
 START = Settings('clip', TARGET, InvertSettings(**COMMON, stdg=STDG()))
 STRONG = (('up_blocks.1', 2e7, 2e7),)

@@ -5,7 +5,8 @@ import random
 import pytest
 import torch
 
-from videodirector.show.rating import Rating, add_answers, mean_ranks, read_answers
+from videodirector.bench.tables import interval
+from videodirector.show.rating import Rating, add_answers, mean_ranks, rank_intervals, read_answers
 
 METHODS = ('alpha', 'beta', 'gamma')
 
@@ -54,6 +55,18 @@ def test_mean_ranks_of_known_answers(tmp_path):
     assert rows[0] == ['rater', 'question', 'method', 'rank'] and len(rows) == 7
 
 
+def test_many_methods_on_a_page_and_their_intervals(tmp_path):
+    methods, path = [f'method {i}' for i in range(7)], tmp_path / 'answers.csv'
+    asked = {f'question {i}': {name: torch.zeros(2, 3, 8, 8) for name in methods} for i in range(3)}
+    for rater in ('ann', 'bob'):
+        rating = Rating(asked, path, rater)
+        assert len(rating.clips.children) == 7 and sorted(rating.order) == methods and rating.order != methods
+        for i in range(3): give(rating, methods if rater == 'ann' or i else methods[::-1])
+    found = rank_intervals(path)
+    assert list(found) == list(mean_ranks(path)) and {name: mean for name, (mean, *_) in found.items()} == pytest.approx(mean_ranks(path))
+    assert found['method 0'] == interval(torch.tensor([1, 1, 1, 7, 1, 1], dtype=torch.float64)) and found['method 3'] == (4, 4, 4)
+
+
 def test_incomplete_ranks_are_refused(tmp_path):
     rating = Rating(questions(1), tmp_path / 'a.csv')
     for rank in rating.ranks: rank.value = 1
@@ -88,6 +101,6 @@ def test_files_that_hold_no_answers(tmp_path):
         (tmp_path / 'empty.csv').write_text(text)
         with pytest.raises(ValueError, match='no answers yet'): mean_ranks(tmp_path / 'empty.csv')
     (tmp_path / 'other.csv').write_text('name,value\na,1\n')
-    for read in (mean_ranks, lambda path: Rating(questions(1), path)):
+    for read in (mean_ranks, rank_intervals, lambda path: Rating(questions(1), path)):
         with pytest.raises(ValueError, match='does not hold the answers'): read(tmp_path / 'other.csv')
     with pytest.raises(ValueError, match='at least two clips'): Rating({'q': {'alpha': clip(1)}}, tmp_path / 'a.csv')

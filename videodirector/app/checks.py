@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ask_preset', 'stored_inversion', 'check_edit', 'settings_in', 'check_inputs_stay', 'check_outputs', 'click_in',
-           'check_device', 'fitting_size', 'check_size', 'check_words', 'warn_unknown']
+           'fitting_size', 'check_size', 'check_words', 'warn_unknown']
 
 # %% ../../nbs/app/checks.ipynb #f2d09af4
 import argparse
@@ -17,7 +17,7 @@ from .options import changes_in, given
 from ..base.settings import changed
 from ..base.store import check_file
 from ..methods.presets import find_preset
-from ..parts.settings import EditSettings, InvertSettings
+from ..parts.settings import InvertSettings
 
 # %% ../../nbs/app/checks.ipynb #0db53613
 def ask_preset(
@@ -31,7 +31,7 @@ def ask_preset(
 
 
 def stored_inversion(
-    args: argparse.Namespace,  # inversion and the settings that come with one
+    args: argparse.Namespace,  # inversion, method, and the settings that come with one
 ):  # `Inversion` or None
     "The inversion named on the command line; a `ValueError` if settings are given that it already holds."
     if not args.inversion:
@@ -39,7 +39,11 @@ def stored_inversion(
             raise ValueError('The source prompt is missing; say with --source what the clip shows.')
         if not args.source.strip(): raise ValueError('The source prompt is empty; say what the clip shows.')
         return None
+    from videodirector.methods.registry import find_method
     from videodirector.methods.videodirector import Inversion
+    if find_method(args.method).invert_settings is not InvertSettings:
+        raise ValueError(f'--inversion does not fit --method {args.method}, which inverts in its own way; '
+                         'leave one of them out.')
     held = [*changes_in(args, InvertSettings), *given(args, ('keep', 'mask', 'point', 'size'))]
     if held:
         option = '--' + held[0].replace('_', '-')
@@ -63,18 +67,23 @@ def check_edit(
     if (args.frame or args.sam) and not args.point:
         raise ValueError('--frame and --sam belong to clicks, and there is none; give --point.')
     masked = args.mask or args.point or stored and stored.mask is not None
-    if args.region and not masked:
+    if given(args, ('region',)) and not masked:
         raise ValueError('--region says which side of the mask may change, and there is no mask; '
                          'give --mask or --point.')
 
 
 def settings_in(
-    args: argparse.Namespace,  # preset, and what changes it
-) -> tuple[InvertSettings, EditSettings]:
-    "The preset, with what was given changed."
-    preset = find_preset(args.preset)
-    changes = [changes_in(args, kind) for kind in (InvertSettings, EditSettings)]
-    return changed(preset.invert, changes[0]), changed(preset.edit, changes[1])
+    args: argparse.Namespace,  # method, preset, and what changes it
+) -> tuple:  # the method's settings of the inversion and of the edit
+    "The preset, with what was given changed; a `ValueError` for a preset that is another method's."
+    from videodirector.methods.registry import find_method
+    method, preset = find_method(args.method), find_preset(args.preset)
+    chosen, kinds = (preset.invert, preset.edit), (method.invert_settings, method.edit_settings)
+    if kinds != tuple(map(type, chosen)):
+        if args.preset != 'default':
+            raise ValueError(f'The preset {args.preset!r} is not for {method.title}; leave --preset out.')
+        chosen = [kind() for kind in kinds]
+    return tuple(changed(settings, changes_in(args, type(settings))) for settings in chosen)
 
 
 def check_inputs_stay(
@@ -121,18 +130,6 @@ def click_in(
                          'click in one of these.')
     points = [((x + 0.5) / info.width, (y + 0.5) / info.height, label) for x, y, label in args.point]
     return points, sampled.index(args.frame)
-
-# %% ../../nbs/app/checks.ipynb #fbc691ad
-def check_device(
-    device: str | None,  # as torch names it
-) -> None:
-    "Raise a `ValueError` for a device that this machine has not."
-    import torch
-    try:
-        if torch.empty(0, device=device).is_meta: raise RuntimeError('it holds no numbers')
-    except (RuntimeError, AssertionError) as error:  # the latter: PyTorch was built without it
-        raise ValueError(f'There is no device {device!r} here; '
-                         'leave --device out for the best at hand.') from error
 
 # %% ../../nbs/app/checks.ipynb #d939d666
 def fitting_size(

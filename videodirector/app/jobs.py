@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WRITTEN', 'load_model', 'record_middle', 'timed', 'Work', 'work_in', 'edit_clip', 'write_pictures', 'draw_words',
-           'run_demo', 'finish', 'run_edit', 'size_for', 'click_mask_of', 'run_mask', 'check_pictures']
+           'run_demo', 'finish', 'run_edit', 'words_asked', 'size_for', 'click_mask_of', 'run_mask']
 
 # %% ../../nbs/app/jobs.ipynb #46826f98
 import argparse
@@ -16,32 +16,41 @@ from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
 from .checks import (
-    ask_preset, check_device, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size,
-    settings_in, stored_inversion, warn_unknown)
+    ask_preset, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, settings_in,
+    stored_inversion, warn_unknown)
 from .options import given
 from .reports import as_json
 from ..base.quiet import quieten
 from ..base.run import Run
-from ..base.store import check_folder, results_in, staging
-from ..parts.settings import EditSettings, InvertSettings
+from ..base.store import check_folder, staging
 from ..world.pairs import demo_scenes
 
 # %% ../../nbs/app/jobs.ipynb #41fd699a
 def load_model(
-    args: argparse.Namespace,  # model, motion_adapter, lora, pooled, config, device
+    args: argparse.Namespace,  # method, model, motion_adapter, lora, pooled, config, device
 ):  # a `VideoModel`, `Judge` or None
-    "The model named on the command line, and the judge if that is the embedded one."
+    """The model named on the command line, without motion modules for a method that takes image models only,
+    and the judge if it is the embedded one."""
     quieten()
+    from videodirector.methods.registry import find_method
     from videodirector.models.animatediff import load_world_model
+    from videodirector.models.folder import check_device
+    from videodirector.models.image import load_world_image_model
     from videodirector.models.judge import load_judge
-    from videodirector.models.sources import load_animatediff
+    from videodirector.models.sources import load_animatediff, load_image_model
     check_device(args.device)
+    method = find_method(args.method)
+    image = 'video' not in method.needs.kinds
     if args.model == 'world':
         unused = [*given(args, ('motion_adapter', 'lora', 'config'))]
         if unused:
             raise ValueError(f'--{unused[0].replace("_", "-")} does not fit the embedded model; '
                              'name another one with --model.')
-        return load_world_model(args.device), load_judge()
+        return (load_world_image_model if image else load_world_model)(args.device), load_judge()
+    if image and args.motion_adapter:
+        raise ValueError(f'--motion-adapter does not fit {method.title}, which takes an image model; '
+                         'leave it out.')
+    if image: return load_image_model(args.model, args.lora, config=args.config, device=args.device), None
     return load_animatediff(args.model, args.motion_adapter, args.lora, config=args.config,
                             device=args.device, pooled=args.pooled), None
 
@@ -70,8 +79,8 @@ def timed(
 class Work:
     "How a clip is to be edited."
     method: object  # a `Method`
-    invert: InvertSettings
-    edit: EditSettings
+    invert: object  # its settings of the inversion
+    edit: object  # and of the edit
     run: Run
     fps: float  # of the clips written
     stored: object = None  # an `Inversion` of an earlier run, or None
@@ -95,17 +104,18 @@ def edit_clip(
     judge=None,  # a `Judge` to read the edited clip, or None
 ) -> dict:  # the report
     "Prepare, reconstruct, edit, measure, and write everything down."
-    from videodirector.bench.score import Judges, edit_case, reconstruction_scores
+    from videodirector.bench.score import Judges, edit_case, rebuilding_scores
+    from videodirector.methods.videodirector import Inversion
     method, seconds, videos = work.method, {}, {'source': case.clip.video}
     if work.stored: state = model, work.stored
     else: state = method.prepare(model, case.clip, case.inverting(work.invert), work.run)
-    inversion = state[1]
+    inversion = state[1]  # an `Inversion`, or a `Climb`
     if not work.stored: seconds.update(inversion.seconds)
     if not inversion.psnr:
         with timed(seconds, 'reconstruct'):
-            inversion.psnr, videos['reconstruction'] = reconstruction_scores(
-                model, case.clip.video, inversion, work.run)
-    inversion.save(folder / 'inversion.safetensors')
+            inversion.psnr, videos['reconstruction'] = rebuilding_scores(
+                method, state, case.clip.video, work.edit, work.run)
+    if isinstance(inversion, Inversion): inversion.save(folder / 'inversion.safetensors')
     record = record_middle(len(inversion.schedule))
     result, figures = edit_case(method, state, case, work.edit, Judges(judge), work.run, record)
     seconds['edit'] = result.seconds
@@ -114,7 +124,8 @@ def edit_clip(
     return dict(
         source_prompt=inversion.prompt, target_prompt=case.prompt, method=method.name,
         frames=len(result.video), size=list(result.video.shape[2:]), steps=len(inversion.schedule),
-        guidance_scale=inversion.schedule.guidance_scale, psnr=inversion.psnr,
+        guidance_scale=result.settings.get('guidance_scale', inversion.schedule.guidance_scale),
+        psnr=inversion.psnr,
         edit=figures | dict(judge=judge.read(result.video) if judge else None), seconds=seconds)
 
 # %% ../../nbs/app/jobs.ipynb #7cc6dbd5
@@ -143,7 +154,7 @@ def draw_words(
 
 # %% ../../nbs/app/jobs.ipynb #4c7fbb88
 WRITTEN = {'source.mp4', 'reconstruction.mp4', 'edited.mp4', 'compare.gif', 'attention.png', 'mask.gif',
-           'inversion.safetensors', 'metrics.json'}  # what an edit may write
+           'inversion.safetensors', 'metrics.json'}  # what an edit or a demo may write
 
 
 def run_demo(
@@ -153,7 +164,7 @@ def run_demo(
     source, target = demo_scenes(args.seed)
     kind = next(name for name, word in source.attributes.items() if target.attributes[name] != word)
     work, region = work_in(args), 'background' if kind == 'background' else 'foreground'
-    with staging(args.out, args.overwrite) as folder:
+    with staging(args.out, WRITTEN, args.overwrite) as folder:
         from videodirector.bench.score import Case
         from videodirector.data.video import read_video, write_video
         from videodirector.methods.api import Clip
@@ -191,8 +202,8 @@ def run_edit(
     from videodirector.data.mask import Mask, read_mask
     from videodirector.data.frames import clip_info
     from videodirector.data.video import read_video, sample_frames
-    check_folder(args.out, args.overwrite)
-    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], {*WRITTEN, *results_in(args.out)})
+    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], WRITTEN)
+    check_folder(args.out, WRITTEN, args.overwrite)
     ask_preset(args)
     stored = stored_inversion(args)
     check_edit(args, stored)
@@ -201,7 +212,7 @@ def run_edit(
     sampled = sample_frames(info.frames, frames)
     if args.mask: read_mask(args.mask, frames, None, args.video)
     click = click_in(args, info, sampled) if args.point else None
-    with staging(args.out, args.overwrite) as folder:
+    with staging(args.out, WRITTEN, args.overwrite) as folder:
         from videodirector.bench.score import Case
         from videodirector.methods.api import Clip
         from videodirector.methods.stored import check_same_clip
@@ -209,14 +220,22 @@ def run_edit(
         seconds, size = dict(load=time.perf_counter() - args.started), size_for(args, model, info, stored)
         check_size(model, frames, size)
         check_words(model, args.source, 'source')
-        check_words(model, args.target, 'target', [*work.edit.weights, *work.edit.tau_words])
+        check_words(model, args.target, 'target', words_asked(work.edit))
         if judge: warn_unknown(model, args.source, args.target)
         video, mask = read_video(args.video, frames, size), stored and stored.mask
         if stored: check_same_clip(model, stored, video)
         if args.mask: mask = Mask(read_mask(args.mask, frames, size, args.video).hard)  # codecs soften edges
         if click: mask = click_mask_of(args, video, click, folder)
-        case = Case(Clip(video, args.source, mask), args.target, work.edit.region)
+        region = getattr(work.edit, 'region', Case.region)
+        case = Case(Clip(video, args.source, mask), args.target, region)
         return finish(args, edit_clip(model, case, work, folder, judge), seconds, folder)
+
+
+def words_asked(
+    settings,  # of a method's edit
+) -> list[str]:  # words that must be in the target
+    "The words that some setting is about."
+    return [word for name in ('weights', 'tau_words') for word in getattr(settings, name, ())]
 
 
 def size_for(
@@ -251,39 +270,22 @@ def run_mask(
     args: argparse.Namespace,  # video, point, box, frame, sam, out, overwrite, fps
 ) -> dict:  # the report
     "Follow what was clicked on through a video file; write a picture for every frame."
-    from videodirector.data.mask import save_mask
+    from videodirector.data.mask import check_pictures, save_mask
     from videodirector.data.frames import clip_info
     from videodirector.data.video import read_video
     from videodirector.segment.follow import segment
     from videodirector.show.clips import write_gif
     from videodirector.show.masks import overlay
-    names = {f'{i:05d}.png' for i in range(clip_info(args.video).frames)} | {'mask.gif'}
+    frames = clip_info(args.video).frames
+    names = WRITTEN | {f'{i:05d}.png' for i in range(frames)}  # an edit that is there is another run, too
     check_inputs_stay(args.out, [args.video], names)
-    check_folder(args.out, args.overwrite)
-    check_pictures(args.out, names, args.overwrite)
+    check_folder(args.out, names, args.overwrite)
+    check_pictures(args.out, frames)
     clip = read_video(args.video, None)
     mask = segment(clip, args.point, args.box, frame=args.frame, model=args.sam)
-    with staging(args.out, args.overwrite) as folder:
+    with staging(args.out, names, args.overwrite) as folder:
         save_mask(mask, folder)
         write_gif(folder / 'mask.gif', overlay(clip, mask), args.fps)
     covered = [round(share, 4) for share in mask.area.tolist()]
     return dict(frames=len(mask), size=list(clip.shape[2:]), covered=covered, boxes=mask.boxes,
                 out=str(args.out), seconds=round(time.perf_counter() - args.started, 2))
-
-
-def check_pictures(
-    out: Path,  # folder, may not be there
-    names: set[str],  # of the files that will be written
-    overwrite: bool,  # may they be there already?
-) -> None:
-    "Raise a `ValueError` for a folder with pictures in it; others would count as frames of the mask."
-    from videodirector.data.frames import FRAME_SUFFIXES
-    files = out.iterdir() if out.is_dir() else []
-    there = sorted(file.name for file in files if file.suffix.lower() in FRAME_SUFFIXES)
-    others = [name for name in there if name not in names]
-    if others:
-        raise ValueError(f'{str(out)!r} holds other pictures already, such as {others[0]}; '
-                         'choose another folder with --out.')
-    if there and not overwrite:
-        raise ValueError(f'{str(out)!r} holds the pictures of another run; choose another folder with --out, '
-                         'or replace them with --overwrite.')

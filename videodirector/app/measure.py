@@ -4,31 +4,34 @@
 
 # %% auto #0
 __all__ = ['measure_parser', 'evaluation_options', 'model_options', 'run_model', 'parts_of', 'written', 'edits_options',
-           'run_edits', 'benchmark_options', 'run_benchmark', 'benchmark_table']
+           'run_edits', 'benchmark_options', 'run_benchmark', 'write_benchmark', 'benchmark_table']
 
 # %% ../../nbs/app/measure.ipynb #e9bef0f6
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 # %% ../../nbs/app/measure.ipynb #10e3d7d2
-import torch
-from .checks import check_device, check_outputs
-from .options import SOME, changes_in, device_option, output_options, place, settings_options
+from PIL import Image
+from .checks import check_outputs
+from .options import (
+    SOME, WORKERS, changes_in, device_option, output_options, place, settings_options)
 from .reports import as_json
 from ..base.quiet import quieten
 from ..base.run import Run
 from ..base.store import atomic_path, check_folder
-from ..bench.edits import edit_table, evaluate_edits
+from ..bench.edits import edit_table, evaluate_edits, read_rows
 from ..bench.generation import GenerateSettings
 from ..bench.model_card import Counts, evaluate_model, model_table
 from ..bench.report import machine, rounded
-from ..bench.rows import ROWS, SWEEPS, names_of, setting_of
-from ..bench.suite import read_figures, run_pairs
+from ..bench.rows import ROWS, SWEEPS, names_of
+from ..bench.rivals import ENTRIES, chosen, main_table
+from ..bench.suite import SETTINGS, read_figures, run_pairs
 from ..bench.tables import contact_sheet, summary, table
 from ..bench.weights import load_parts, weights_in
 from ..data.frames import clip_info
-from ..models.folder import default_device
+from ..models.folder import check_device
 from ..parts.settings import EditSettings, InvertSettings
 from ..world.pairs import edit_pairs
 
@@ -43,7 +46,7 @@ def measure_parser() -> argparse.ArgumentParser:
                                       description='Measure edits made with the embedded model.'))
     benchmark_options(commands.add_parser(
         'benchmark', parents=shared,
-        description='Edits whose true result is known, with parts of the method switched off.'))
+        description='Edits whose true result is known, by several methods or with parts of one off.'))
     return top
 
 
@@ -99,6 +102,7 @@ def written(
 ) -> dict:  # the report, numbers rounded
     "Write the report to the file that was named, if one was; if it cannot be, it is printed all the same."
     report = rounded(report)
+    args.unsaved = report.pop('unsaved', None)
     try:
         if args.out:
             with atomic_path(args.out) as part: part.write_text(as_json(report) + '\n', encoding='utf-8')
@@ -123,6 +127,7 @@ def run_edits(
 ) -> dict:  # the report, which is also written to `args.out`
     "Measure edits of unseen scenes."
     check_outputs([args.out, args.sheet, args.rows])
+    read_rows(args.rows, {})  # a file of something else is refused before the work
     invert, edit = (kind(**changes_in(args, kind)) for kind in (InvertSettings, EditSettings))
     model, judge = parts_of(args)
     return written(args, evaluate_edits(model, judge, args.edits, invert, edit, args.rows, args.sheet,
@@ -135,12 +140,17 @@ def benchmark_options(
     "The options of `videodirector benchmark`."
     add, sweeps, rows = parser.add_argument, ', '.join(SWEEPS), ', '.join(ROWS)
     add('--pairs', type=SOME, default=75, help='edits, kinds taking turns (default %(default)s)')
-    add('--configs', nargs='+', default=['rows'], metavar='NAME',
-        help=f'rows, sweeps, one sweep ({sweeps}), a row ({rows}), or changes such as tau_s=0.2,eta=0')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--methods', metavar='NAME,NAME,…',
+                       help='compare these methods (see `videodirector methods`), or all')
+    which.add_argument('--configs', nargs='+', default=['rows'], metavar='NAME',
+                       help=f'settings of VideoDirector: rows, sweeps, one sweep ({sweeps}), '
+                            f'a row ({rows}), or changes such as tau_s=0.2,eta=0 (default rows)')
     add('--out', type=place, required=True, metavar='FOLDER',
         help='results of each pair; what is there already is not done again')
-    add('--workers', type=SOME, default=1, help='processes (default %(default)s; on a GPU 8 or more)')
-    add('--weights', metavar='FOLDER', help='with world/ and judge/ in it (default: the shipped weights)')
+    add('--workers', type=WORKERS, default=1, help='processes (default %(default)s; on a GPU 8 or more)')
+    add('--weights', type=place, metavar='FOLDER',
+        help='with world/ and judge/ in it (default: the shipped weights)')
     device_option(parser)
     parser.set_defaults(run=run_benchmark, show=benchmark_table, keeps='out')
 
@@ -148,29 +158,41 @@ def benchmark_options(
 def run_benchmark(
     args: argparse.Namespace,  # from `measure_parser`
 ) -> dict:
-    "Measure, then write `report.json`, `table.md` and `sheet.png` into the folder."
-    check_folder(args.out)
-    names = names_of(args.configs)
-    settings = {name: asdict(setting_of(name)) for name in names}
+    """Measure, then write `report.json`, `table.md` and `sheet.png` into the folder; of methods,
+    `methods.json`, `.md` and `.png`."""
+    check_folder(args.out, ['metrics.json'])  # the results of an edit
+    by_method = args.methods is not None
+    names, rows = (chosen(args.methods), ENTRIES) if by_method else (names_of(args.configs), SETTINGS)
+    settings = {name: asdict(rows.of(name)) for name in names}
     quieten()
-    check_device(args.device)
+    device = check_device(args.device)
     weights_in(args.weights)
     args.out.mkdir(parents=True, exist_ok=True)
+    read_figures(args.out, names, rows)  # rows that cannot be read are refused before the work
     pairs = edit_pairs(args.pairs)
-    run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet)
-    figures = read_figures(args.out, names)
+    run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet, rows)
     report = dict(pairs=len(pairs), settings=settings,
-                  machine=machine(torch.device(args.device or default_device())), figures=figures)
-    texts = {'report.json': json.dumps(report, indent=1), 'table.md': benchmark_table(report)}
-    for name, text in texts.items():
-        with atomic_path(args.out / name) as part: part.write_text(text + '\n', encoding='utf-8')
-    with atomic_path(args.out / 'sheet.png') as part:
-        contact_sheet(args.out, names, range(len(pairs))).save(part, 'PNG')
+                  machine=machine(device),
+                  figures=read_figures(args.out, names, rows)) | (dict(methods=names) if by_method else {})
+    write_benchmark(args.out, report, contact_sheet(args.out, names, range(len(pairs))))
     return report
+
+
+def write_benchmark(
+    out: Path,  # folder
+    report: dict,  # from `run_benchmark`
+    sheet: Image.Image,  # the clips behind it
+) -> None:
+    "Report, table and sheet, each at once or not at all."
+    files = ('methods.json', 'methods.md', 'methods.png') if 'methods' in report else (
+        'report.json', 'table.md', 'sheet.png')
+    for name, text in zip(files, (json.dumps(report, indent=1), benchmark_table(report))):
+        with atomic_path(out / name) as part: part.write_text(text + '\n', encoding='utf-8')
+    with atomic_path(out / files[2]) as part: sheet.save(part, 'PNG')
 
 
 def benchmark_table(
     report: dict,  # from `run_benchmark`
 ) -> str:
-    "Means with their intervals as a markdown table."
-    return table(summary(report['figures']))
+    "Means with their intervals as a markdown table; of methods, all that `main_table` tells."
+    return main_table(report['figures']) if 'methods' in report else table(summary(report['figures']))

@@ -8,7 +8,9 @@ __all__ = ['Recording', 'Overhearing', 'record']
 # %% ../../nbs/attention/recording.ipynb #e8c33304
 import math
 import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 
 # %% ../../nbs/attention/recording.ipynb #ab14183c
@@ -19,6 +21,7 @@ from .maps import Maps
 from .processor import Here, attend
 from .sites import named_like, several
 from .words import Word, prompt_words, words_of_ids
+from ..base.given import check_type
 from ..base.store import read_tensors, write_tensors
 
 # %% ../../nbs/attention/recording.ipynb #20105b71
@@ -34,6 +37,10 @@ class Recording:
         live: bool = False,  # keep the very tensors, with their gradients (else float16 copies on the CPU)
         budget: float = 1024,  # MiB; a warning tells if the run is going to need more
     ):
+        for given in (kinds, sites, slots):
+            check_type(given, (str, Iterable, type(None)), 'What to record', 'a name, or several')
+        kinds_of_steps = Integral, range, list, tuple, set, type(None)
+        check_type(steps, kinds_of_steps, 'The steps to record', 'their numbers')
         if odd := set(several(reduce)) - {'heads', 'steps'}:
             raise ValueError(f"{', '.join(odd)} can't be averaged while recording; "
                              'reduce takes heads, steps, both or ()')

@@ -8,6 +8,8 @@ __all__ = ['Word', 'prompt_words', 'words_of_ids', 'find_words']
 # %% ../../nbs/attention/words.ipynb #54b9ffe6
 from dataclasses import dataclass
 
+from ..base.given import check_type
+
 # %% ../../nbs/attention/words.ipynb #c61ba8a4
 @dataclass(frozen=True)
 class Word:
@@ -51,10 +53,12 @@ def find_words(
     text: str,  # a word or a phrase, such as 'tiger' or 'iron man'
 ) -> tuple:  # token positions of every occurrence
     "Where a word or phrase sits in a prompt, punctuation or not; `ValueError` listing the words if nowhere."
+    check_type(text, str, 'The word', 'a text')
+    text = text.encode(errors='replace').decode()  # half a letter is in no prompt
     words, wanted = prompt_words(tokenizer, prompt), [word.ids for word in prompt_words(tokenizer, text)]
     n = len(wanted)
     runs = [words[i:i + n] for i in range(len(words) - n + 1)]
     hits = [run for run in runs if n and [word.ids for word in run] == wanted]
     if hits: return tuple(t for hit in hits for word in hit for t in word.tokens)
     listed = ', '.join(word.text for word in words)
-    raise ValueError(f'{text!r} is not in the prompt {prompt!r}; its words are {listed}')
+    raise ValueError(f'{text!r} is not in the prompt {prompt!r}; its words are {listed}.')

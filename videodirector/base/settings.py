@@ -11,6 +11,8 @@ from dataclasses import Field, field, fields, replace
 from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
+from .given import check_type
+
 # %% ../../nbs/base/settings.ipynb #e8428152
 def option(
     default: Any,  # the one place where it stands
@@ -131,5 +133,6 @@ def by_name(
     kind: str,  # what they are, for the message
 ) -> Any:
     "The thing of this name; `ValueError` listing the names if there is none."
+    check_type(name, str, f'The name of the {kind}', 'a text')
     if name in things: return things[name]
     raise ValueError(f'There is no {kind} {name!r}; choose one of {", ".join(things)}.')

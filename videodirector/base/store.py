@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HIDDEN', 'check_file', 'atomic_path', 'fingerprint', 'write_tensors', 'read_tensors', 'staging', 'check_folder',
-           'results_in', 'sweep']
+           'sweep']
 
 # %% ../../nbs/base/store.ipynb #d90eac39
 import json
@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -118,11 +119,12 @@ HIDDEN = '.videodirector-'  # how folders under construction begin, followed by 
 @contextmanager
 def staging(
     out: str | Path,  # where the files shall be; made if it isn't there
-    overwrite: bool = False,  # replace the results of another run?
+    names: Iterable[str] = (),  # of all files that may be written
+    overwrite: bool = False,  # replace those of another run?
 ):
     """A hidden folder to write to; its files move to `out` if the block ends well, and nothing is left if
     it doesn't."""
-    check_folder(out, overwrite)
+    check_folder(out, names, overwrite)
     out = Path(out)
     home = next(folder for folder in (out.absolute(), *out.absolute().parents) if os.path.exists(folder))
     with _writing_to(out):
@@ -133,7 +135,7 @@ def staging(
         yield folder
         with _writing_to(out):
             out.mkdir(parents=True, exist_ok=True)
-            for name in results_in(out): (out / name).unlink(missing_ok=True)
+            for name in names: (out / name).unlink(missing_ok=True)  # no mixture with another run
             for file in folder.iterdir(): os.replace(file, out / file.name)
     finally: shutil.rmtree(folder, ignore_errors=True)
 
@@ -149,6 +151,7 @@ def _writing_to(out):
 
 def check_folder(
     out: str | Path,  # where results are to be written
+    names: Iterable[str] = (),  # of all files that may be written
     overwrite: bool = False,  # may it hold those of another run?
 ) -> None:
     "Raise a one-sentence `ValueError` if results cannot be put there."
@@ -158,20 +161,11 @@ def check_folder(
         raise ValueError(f'{str(out)!r} is a file; name a folder with --out.')
     if os.path.islink(out) and not os.path.exists(out):
         raise ValueError(f'{str(out)!r} is a link to nothing; name a folder with --out.')
-    if results_in(out) and not overwrite:
-        raise ValueError(f'{str(out)!r} holds the results of another run; choose another folder with --out, '
-                         'or replace them with --overwrite.')
-
-
-def results_in(
-    out: Path,  # a folder
-) -> list[str]:  # names of files
-    "What the report of an earlier run in this folder says that it wrote."
-    if not os.path.isfile(out / 'metrics.json'): return []
-    try:
-        files = json.loads((out / 'metrics.json').read_text(encoding='utf-8'))['files']
-        return [Path(file).name for file in files.values()]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError): return []
+    for name in names: check_file(out / name)
+    there = sorted(name for name in names if os.path.exists(out / name))
+    if there and not overwrite:
+        raise ValueError(f'{str(out)!r} holds the results of another run ({there[0]}); choose another folder '
+                         'with --out, or replace them with --overwrite.')
 
 
 def sweep(

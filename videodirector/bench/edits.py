@@ -17,10 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 # %% ../../nbs/bench/edits.ipynb #6162abb9
+from ..base.given import reason_of
 from ..base.run import Run
 from ..base.settings import changed
 from ..base.store import atomic_path
-from .report import machine, rounded
+from .report import drawn, machine, rounded
 from .score import Case, Judges, edit_case, reconstruction_scores
 from ..data.video import to_bytes
 from ..methods.videodirector import VideoDirector
@@ -86,11 +87,26 @@ def read_rows(
     path: Path | None,  # JSON lines
     settings: dict,  # of inversion and edit
 ) -> dict:  # (kind, seed, target caption) → row
-    "Rows that an earlier run with the same settings has stored."
+    """Rows that an earlier run with the same settings has stored; a one-sentence `ValueError` for a file of
+    something else, or a line that was not written to its end."""
     if path is None or not Path(path).exists(): return {}
-    lines, same = Path(path).read_text(encoding='utf-8').splitlines(), json.loads(json.dumps(settings))
-    stored = [row for made, row in map(json.loads, lines) if made == same]
-    return {(row['kind'], row['seed'], row['target']): row for row in stored}
+    same, found = json.loads(json.dumps(settings)), {}
+    for number, line in enumerate(_lines_of(path), 1):
+        try:
+            made, row = json.loads(line)
+            key = row['kind'], row['seed'], row['target']
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ValueError(f'Line {number} of {str(path)!r} is no row; take it out, and it is measured '
+                             'anew.') from error
+        if made == same: found[key] = row
+    return found
+
+
+def _lines_of(path):
+    "The lines of a file, if it is one of text."
+    try: return Path(path).read_text(encoding='utf-8').splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(f'{str(path)!r} holds no rows ({reason_of(error)}); give another file.') from error
 
 
 def write_row(
@@ -126,8 +142,8 @@ def evaluate_edits(
             shown[f'{source.caption} → {target.caption}'] = clips
             if rows_file: write_row(rows_file, row, settings)
         rows.append(row)
-    if sheet and shown: edit_sheet(shown, sheet)
-    return dict(summary=edit_summary(rows), kinds={k: edit_summary(part) for k in EDIT_KINDS
+    sheets = drawn(edit_sheet, shown, sheet) if sheet and shown else {}
+    return sheets | dict(summary=edit_summary(rows), kinds={k: edit_summary(part) for k in EDIT_KINDS
                                                    if (part := [r for r in rows if r['kind'] == k])},
                 rows=rows, settings=settings | dict(count=count, first_seed=EDIT_SEED),
                 machine=machine(model.unet.device), seconds=time.perf_counter() - started)

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..base.run import Run
 from ..base.settings import changed, check_options, option
 from ..base.store import atomic_path
+from .report import drawn
 from ..data.video import to_bytes
 from ..models.animatediff import AnimateDiff
 from ..models.judge import Judge
@@ -108,16 +109,16 @@ def measure_generation(
     sheet: Path | None = None,  # where to put a picture of the first 32 clips
     settings: GenerateSettings | None = None,  # None: the defaults
     run: Run | None = None,  # progress, cancelling
-) -> dict:  # attribute → share read right, and 'rows': what was wanted and read
+) -> dict:  # attribute → share read right; 'rows': what was wanted and read; maybe 'unsaved': see `drawn`
     "Generate clips of unseen scenes' captions and let the judge read them."
     scenes, read, shown = [random_scene(MODEL_SEED + i) for i in range(prompts)], [], []
     clips = generate(model, [scene.caption for scene in scenes], settings, run)
     for clip, scene in zip(clips, scenes):
         read.append(judge.read(clip))
         if len(shown) < 32: shown.append((scene, clip, read[-1]))
-    if sheet: generation_sheet(shown, sheet)
+    sheets = drawn(generation_sheet, shown, sheet) if sheet else {}
     rows = [dict(seed=scene.seed, caption=scene.caption, read=r) for scene, r in zip(scenes, read)]
-    return share_right([scene.attributes for scene in scenes], read) | dict(rows=rows)
+    return share_right([scene.attributes for scene in scenes], read) | dict(rows=rows) | sheets
 
 # %% ../../nbs/bench/generation.ipynb #3a13b6e4
 def generation_sheet(

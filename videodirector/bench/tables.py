@@ -39,6 +39,7 @@ def interval(
 ) -> tuple[float, float, float]:  # mean, and the ends of its 95 % interval
     "A mean, and the range of 95 % of the means of as many pairs, drawn with replacement (bootstrap)."
     draw = torch.Generator().manual_seed(seed)
+    if not values.isfinite().all(): return (values.mean().item(),) * 3
     means = values[torch.randint(len(values), (rounds, len(values)), generator=draw)].mean(1)
     return values.mean().item(), *means.quantile(torch.tensor([.025, .975], dtype=means.dtype)).tolist()
 
@@ -46,6 +47,7 @@ def interval(
 def summary(
     figures: dict,  # from `read_figures`
     against: str | None = None,  # a setting: then of the differences from it, pair by pair
+    known: dict = COLUMNS,  # columns that there may be
 ) -> dict[str, dict[str, tuple]]:  # setting → column → mean, low, high
     "Means with 95 % intervals, over the pairs that all settings have."
     common = sorted(set.intersection(*(set(rows) for rows in figures.values())))
@@ -54,28 +56,31 @@ def summary(
 
     def column(name, key):
         rows = [figures[name][pair] for pair in common]
-        return torch.tensor([row[key] for row in rows if key in row], dtype=torch.float64)
+        found = [row[key] for row in rows if key in row]
+        return torch.tensor([torch.inf if x is None else x for x in found], dtype=torch.float64)
 
     def shift(key): return column(against, key) if against else 0
     return {name: {title: interval(column(name, key) - shift(key))
-                   for title, (key, *_) in COLUMNS.items() if len(column(name, key))}
+                   for title, (key, *_) in known.items() if len(column(name, key))}
             for name in figures if name != against}
 
 # %% ../../nbs/bench/tables.ipynb #eb4e8064
 def table(
     means: dict,  # from `summary`
-    columns: list[str] | None = None,  # some of COLUMNS; None: all
+    columns: list[str] | None = None,  # some of those that are known; None: all
+    known: dict = COLUMNS,  # columns that there may be
 ) -> str:
     "Markdown: a row for each setting, mean [low, high]."
-    columns = [c for c in columns or COLUMNS if all(c in row for row in means.values())]
+    columns = [c for c in columns or known if all(c in row for row in means.values())]
     arrow = {1: '↑', -1: '↓'}
-    head = ['', *(f'{c} {arrow[COLUMNS[c][2]]}' for c in columns)]
-    rows = [[name, *(_cell(row[c], COLUMNS[c][1]) for c in columns)] for name, row in means.items()]
+    head = ['', *(f'{c} {arrow[known[c][2]]}' for c in columns)]
+    rows = [[name, *(_cell(row[c], known[c][1]) for c in columns)] for name, row in means.items()]
     return '\n'.join(f'| {" | ".join(line)} |' for line in [head, ['---'] * len(head), *rows])
 
 
 def _cell(found, digits):
-    "A mean and its interval."
+    "A mean and its interval, or infinity."
+    if abs(found[0]) == float('inf'): return f'{found[0]:.0f}'.replace('inf', '∞')
     mean, low, high = (f'{x:.{digits}f}' for x in found)
     return f'{mean} [{low}, {high}]'
 

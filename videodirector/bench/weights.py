@@ -10,14 +10,13 @@ from pathlib import Path
 
 # %% ../../nbs/bench/weights.ipynb #1ea0e755
 import torch
-from diffusers import AnimateDiffPipeline
-from transformers import CLIPTextModel
 
 # %% ../../nbs/bench/weights.ipynb #25cf0df8
 from ..models.animatediff import AnimateDiff, move
-from ..models.complete import check_pipeline, load_complete, loading
-from ..models.folder import default_device, weights_folder
+from ..models.complete import load_complete, loading
+from ..models.folder import check_device, weights_folder
 from ..models.judge import Judge
+from ..models.sources import load_base
 
 # %% ../../nbs/bench/weights.ipynb #7e30e722
 def weights_in(
@@ -36,11 +35,8 @@ def load_parts(
     device: str | None = None,  # None picks the best at hand
 ) -> tuple[AnimateDiff, Judge]:
     "The model and the judge of a folder of weights, such as the training program writes."
-    folder, device = weights_in(weights), device or default_device()
-    with loading(folder / 'world', 'model'):
-        text = load_complete(CLIPTextModel, folder / 'world', subfolder='text_encoder', local_files_only=True)
-        pipe = AnimateDiffPipeline.from_pretrained(folder / 'world', local_files_only=True, text_encoder=text)
-        check_pipeline(pipe)
+    folder, device = weights_in(weights), check_device(device)
+    pipe = load_base(str(folder / 'world'))
     with loading(folder / 'judge', 'judge'):
         judge = load_complete(Judge, folder / 'judge', local_files_only=True).float()
     return AnimateDiff(move(pipe, device, torch.float32)), judge.to(device).eval()

@@ -10,6 +10,7 @@ import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from ..base.given import check_type
 
 # %% ../../nbs/data/flow.ipynb #2f6d20a4
 def optical_flow(
@@ -17,6 +18,7 @@ def optical_flow(
     second: Tensor,  # another
 ) -> Tensor:  # [2,H,W] in pixels (x, y): `first` at p is found in `second` at p + flow
     "Dense inverse search (Kroeger et al., 2016), OpenCV's implementation, on the mean of the colours."
+    for frame in (first, second): check_type(frame, Tensor, 'A frame', 'a tensor [3, height, width]')
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = search.calc(_grey(first), _grey(second), None)
     return torch.from_numpy(flow).movedim(-1, 0).to(first.device)

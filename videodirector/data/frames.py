@@ -137,9 +137,11 @@ def _open_container(file):
             if stream.codec_context is None: raise av.InvalidDataError(0, 'unknown codec', str(file))
             _check_pixels(file, stream.height, stream.width)
             for packet in container.demux():
+                if packet.is_corrupt: raise av.InvalidDataError(0, 'a packet is not whole', str(file))
                 if packet.pts is not None:
                     ends.append((packet.pts + (packet.duration or 0)) * packet.time_base)
                 for frame in packet.decode() if packet.stream is stream else ():
+                    if frame.is_corrupt: raise av.InvalidDataError(0, 'a frame is spoilt', str(file))
                     seen += 1
                     turn = _turn_of(frame)
                     size = frame.height, frame.width
@@ -160,15 +162,18 @@ def _check_end(file, container, stream, end):
             data.seek(-min(64, file.stat().st_size), 2)
             whole = data.read().rstrip(b'\0').endswith(b';')
     elif container.format.name.startswith('matroska'):
-        start = (container.start_time or 0) / av.time_base
-        whole = seconds <= end - start + max(.25, 2 / float(stream.average_rate or 8))
+        whole = seconds <= end + max(.25, 2 / float(stream.average_rate or 8))
     if not whole:
         raise ValueError(f'{str(file)!r} is cut off; give the whole file, or what there is of it as frames.')
 
 # %% ../../nbs/data/frames.ipynb #be4e4004
 def _turn_of(frame):
     "a, b, c and d of the frame's display matrix, or None."
-    if frame.side_data is None or not (data := frame.side_data.get('DISPLAYMATRIX')): return None
+    try: data = frame.side_data and frame.side_data.get('DISPLAYMATRIX')
+    except ValueError:  # it has facts of a kind that PyAV has no name for
+        quarters = round(frame.rotation / 90) % 4
+        return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[quarters] if quarters else None
+    if not data: return None
     matrix = np.frombuffer(bytes(data), np.int32)
     return tuple(int(round(matrix[i] / 2**16)) for i in (0, 1, 3, 4))
 

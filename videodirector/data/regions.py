@@ -8,6 +8,7 @@ __all__ = ['grow', 'feather', 'regions', 'largest_region', 'ellipse', 'box_mask'
 # %% ../../nbs/data/regions.ipynb #73665c7f
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 # %% ../../nbs/data/regions.ipynb #a941e2f6
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from ..base.given import check_number, check_type
 from .mask import Mask
 
 # %% ../../nbs/data/regions.ipynb #65282d1d
@@ -23,6 +25,8 @@ def grow(
     pixels: int,  # radius of the disc; negative shrinks
 ) -> Mask:
     "Widen (or narrow) the mask by a disc. The edge of the frame is no edge of the thing."
+    check_type(mask, Mask, 'The mask', 'a `Mask`')
+    check_type(pixels, Integral, 'The number of pixels', 'a whole one')
     if pixels < 0: return ~grow(~mask, -pixels)
     y, x = np.ogrid[-pixels:pixels + 1, -pixels:pixels + 1]
     disc = (x * x + y * y <= pixels * pixels).astype(np.uint8)
@@ -34,7 +38,9 @@ def feather(
     pixels: float,  # standard deviation of the Gaussian
 ) -> Mask:  # soft
     "Blur the mask, so that the edit fades out. 0 changes nothing."
-    if pixels <= 0: return mask
+    check_type(mask, Mask, 'The mask', 'a `Mask`')
+    check_number(pixels, 'The number of pixels', 'one of 0 or more', 0)
+    if pixels == 0: return mask
     side = 2 * math.ceil(3 * pixels) + 1
     how = dict(ksize=(side, side), sigmaX=pixels, borderType=cv2.BORDER_REPLICATE)
     return _by_frame(lambda frame: cv2.GaussianBlur(frame, **how), mask)
@@ -92,6 +98,7 @@ def box_mask(
 ) -> Mask:
     "A rectangle, still or moving. ValueError if it covers nothing."
     frames, height, width = shape
+    check_type(box, (tuple, list, np.ndarray, Tensor), 'The box', '(left, top, right, bottom)')
     boxes = [box] * frames if np.ndim(box) == 1 else list(box)
     if len(boxes) != frames:
         raise ValueError(f'{len(boxes)} boxes were given for {frames} frames; '
@@ -115,6 +122,7 @@ def attention_mask(
     threshold: float = 0.5,  # share of the way from least to most attention
 ) -> Mask:  # hard
     "Where a word is looked at. ValueError if the map is the same everywhere."
+    check_type(maps, Tensor, 'The attention map', 'a tensor [frames, h, w]')
     maps = maps.detach().float().cpu()
     span = maps.max() - maps.min()
     if not span > 0:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .frames import clip_info, open_frames
-from ..base.given import check_type
+from ..base.given import check_number, check_type
 from ..base.store import atomic_path
 
 # %% ../../nbs/01_video.ipynb #5191e639
@@ -58,8 +58,9 @@ def write_video(
     crf: int = 10,  # constant rate factor, 0 (best) … 51; 10 cannot be told from the original
 ) -> None:
     "Write a clip as an H.264 mp4; a ValueError for odd sides or a place that cannot be written to."
-    if not 0.01 <= fps <= 1000: raise ValueError(f'fps is {fps}; give a rate from 0.01 to 1000.')
-    if crf not in range(52): raise ValueError(f'crf is {crf}; give a whole number from 0 to 51.')
+    check_number(fps, 'fps', 'a rate from 0.01 to 1000', .01, 1000)
+    check_type(crf, Integral, 'crf', 'a whole number from 0 to 51')
+    check_number(crf, 'crf', 'a whole number from 0 to 51', 0, 51)
     frames = to_bytes(video)
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:

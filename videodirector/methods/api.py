@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 # %% ../../nbs/methods/api.ipynb #30a535bd
+import torch
 from torch import Tensor
 from ..base.given import check_type, reason_of
 from ..base.run import Run
@@ -61,10 +62,22 @@ class Edit:
     def load(cls, path: str | Path) -> 'Edit':
         "Read what `save` wrote, bit for bit, onto the CPU. Raises `ValueError` for another kind of file."
         tensors, facts = read_tensors(path, 'Edit')
-        try: return cls(**tensors, **facts)
+        try: made = cls(**tensors, **facts)
         except TypeError as error:
             raise ValueError(f'{str(path)!r} lacks parts of an edit ({reason_of(error)}); '
                              'edit again.') from error
+        made._check_whole(repr(str(path)))
+        return made
+
+    def _check_whole(self, origin):
+        "A ValueError for parts of another kind or shape, or with NaN."
+        texts = self.prompt, self.source_prompt, self.method
+        told = (all(isinstance(text, str) for text in texts) and isinstance(self.settings, dict)
+                and isinstance(self.seconds, (int, float)) and self.attention is None)
+        seen = [(x.ndim, x.dtype, bool(x.numel() and x.isfinite().all())) for x in (self.video, self.latents)]
+        fits = seen == [(4, torch.float32, True), (5, torch.float32, True)]
+        if not (told and fits and self.latents.shape[2] == len(self.video)):
+            raise ValueError(f'{origin} is not whole; edit again.')
 
 # %% ../../nbs/methods/api.ipynb #7c1d0579
 @dataclass(frozen=True)
@@ -82,6 +95,8 @@ class Method(Protocol):
     title: str  # as a table calls it
     needs: Needs
     summary: str  # what it does, in one sentence
+    cost: str  # UNet passes per step, and extras, in a short phrase
+    limits: str  # what it cannot do, in one sentence
     invert_settings: type  # frozen dataclass of options, what `prepare` takes
     edit_settings: type  # the same of `edit`
 
@@ -97,8 +112,9 @@ def check_needs(
     "Raise a one-sentence `ValueError` if the model or the clip lacks what the method needs."
     needs, traits, name = method.needs, model.traits, method.title
     if traits.kind not in needs.kinds:
-        raise ValueError(f'{name} runs on {" and ".join(needs.kinds)} models, and this is an {traits.kind} '
-                         'model.')
+        article = 'an' if traits.kind[0] in 'aeiou' else 'a'
+        raise ValueError(f'{name} runs on {" and ".join(needs.kinds)} models, and this is {article} '
+                         f'{traits.kind} model; give one of those.')
     if needs.temporal_attention and not traits.temporal_attention:
         raise ValueError(f'{name} needs attention between frames, and this model has none; give one with '
                          'motion modules.')

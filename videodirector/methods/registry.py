@@ -8,10 +8,18 @@ __all__ = ['METHODS', 'find_method', 'methods_table']
 # %% ../../nbs/methods/registry.ipynb #5c10fb56
 from ..base.settings import by_name
 from .api import Method
+from .baselines import DoNothing, InvertAndPrompt
+from .flatten import Flatten
+from .motionclone import MotionClone
+from .rave import RAVE
+from .tokenflow import TokenFlow
 from .videodirector import VideoDirector
+from .videop2p import VideoP2P
 
 # %% ../../nbs/methods/registry.ipynb #aae65797
-METHODS: dict[str, Method] = {method.name: method for method in (VideoDirector(),)}
+METHODS: dict[str, Method] = {method.name: method for method in (
+    VideoDirector(), TokenFlow(), Flatten(), RAVE(), VideoP2P(), MotionClone(),
+    InvertAndPrompt(), DoNothing())}
 
 
 def find_method(
@@ -22,10 +30,11 @@ def find_method(
 
 
 def methods_table() -> list[dict[str, str]]:  # a row for each method
-    "What each method needs and does."
+    "What each method does, needs, costs, and cannot do."
     def needs(n):
         wants = dict(temporal_attention='attention between frames', per_frame_text='a text per frame',
                      mask='a mask')
         more = [text for name, text in wants.items() if getattr(n, name)]
         return ', '.join([' or '.join(n.kinds) + ' model', *more])
-    return [dict(method=m.name, needs=needs(m.needs), does=m.summary) for m in METHODS.values()]
+    return [dict(method=m.name, does=m.summary, needs=needs(m.needs), cost=m.cost, limits=m.limits)
+            for m in METHODS.values()]

@@ -52,7 +52,7 @@ class Inversion:
     seconds: dict[str, float] = field(default_factory=dict)  # time that each part took
     psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, if measured
     guidance: Guidance | None = None  # what STDG added to each step, if it was asked
-    model: Tensor | None = None  # a few weights of the UNet that made it, to know it by
+    model: Tensor | None = None  # a few weights of the networks that made it, to know them by
 
     def __repr__(self):
         frames, h, w = self.pivots.shape[2:]
@@ -228,7 +228,7 @@ def edit(
     check_type(run, (Run, type(None)), 'The run', 'a value `Run`')
     check_type(record, (Recording, type(None)), 'The record', 'a `Recording`')
     model, run, settings = as_model(model), run or Run(), changed(settings or EditSettings(), changes)
-    with model.lock:  # its attention and its tokenizer are this edit's for the time
+    with model.lock, torch.inference_mode(False):  # its attention and tokenizer are this edit's for the time
         started = time.perf_counter()
         check_prompt(model, prompt, 'target prompt')
         inversion = fitting(model, inversion, settings)
@@ -322,6 +322,9 @@ class VideoDirector:
     name, title, needs = 'videodirector', 'VideoDirector', Needs()
     summary = ('inversion with multi-frame null text and guidance by attention, '
                'then cross- and self-attention control')
+    cost = ('per step up to 14 passes and 11 ways back to prepare (null text and STDG), '
+            'then 1 pass of up to 4 clips')
+    limits = 'It keeps the motion and outline of the source, so it cannot give a thing other motion or form.'
     invert_settings, edit_settings = InvertSettings, EditSettings
 
     def prepare(self,

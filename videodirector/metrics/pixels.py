@@ -21,6 +21,7 @@ def check_measurable(
 ) -> None:
     "Raise a one-sentence `TypeError` for what is no tensor, `ValueError` for one with infinity or NaN."
     check_type(video, Tensor, name, 'a tensor [frames, 3, height, width]')
+    if not video.numel(): raise ValueError(f'{name} is {list(video.shape)}; give one with frames and pixels.')
     if not video.isfinite().all():
         raise ValueError(f'{name} holds numbers that are not finite; find out which step made them.')
 
@@ -61,6 +62,9 @@ def ssim(
     "Structural similarity (Wang et al., 2004), mean over the frames. `ValueError` unless they are a pair."
     from torchmetrics.functional.image import structural_similarity_index_measure
     check_pair(a, b)
+    if min(a.shape[2:]) < 11:
+        raise ValueError(f'ssim looks at 11×11 pixels at once, and the clips are {a.shape[2]}×{a.shape[3]}; '
+                         'give larger ones.')
     bright = [(x.detach().to(a.device).float() + 1) / 2 for x in (a, b)]
     return structural_similarity_index_measure(*bright, data_range=1.0).item()
 

@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from ..base.given import check_type
+from ..base.run import check_finite
+from .pixels import check_measurable
 from ..models.complete import check_source_type, load_complete, loading
 from ..models.folder import weights_folder
 
@@ -85,5 +88,8 @@ class TextVideoScore:
         prompt: str,
     ) -> float:
         "PickScore's formula: cosine of prompt and frame, times the logit scale, mean over the frames."
+        check_measurable(video, 'The video')
+        check_type(prompt, str, 'The prompt', 'a text')
         cosines = self.of_frames(video) @ self.of_prompts([prompt]).T  # F 1
-        return (self.model.logit_scale.exp() * cosines).mean().item()
+        score = (self.model.logit_scale.exp() * cosines).mean()
+        return check_finite(score, 'What the CLIP model makes of the clip').item()

@@ -13,9 +13,10 @@ from diffusers import AnimateDiffPipeline
 from einops import rearrange, repeat
 from torch import Tensor, nn
 from ..attention.sites import KINDS, find_sites
+from ..base.given import check_type
 from ..base.run import check_finite, wide
 from .api import Limits, Traits
-from .folder import default_device, weights_folder
+from .folder import check_device, weights_folder
 from ..sampling.schedule import Schedule
 
 # %% ../../nbs/models/animatediff.ipynb #d78bda37
@@ -32,6 +33,8 @@ class StableDiffusion:
         weights = sum(p.numel() for p in self.unet.parameters())
         return f'{type(self).__name__}({weights / 1e6:.1f} M weights in the UNet)'
 
+    @property
+    def parts(self) -> tuple[nn.Module, ...]: return self.unet, self.vae, self.text_encoder
     @property
     def device(self) -> torch.device: return self.unet.device
     @property
@@ -51,6 +54,7 @@ class StableDiffusion:
         chunk: int = 16,  # frames encoded at once
     ) -> Tensor:  # [1,4,F,h,w] float32
         "Latents of a clip, times the VAE's scaling factor. Raises if a side is not divisible."
+        check_type(video, Tensor, 'The clip', 'a tensor [frames, 3, height, width]')
         (height, width), factor = video.shape[-2:], self.limits.factor
         if height % factor or width % factor:
             raise ValueError(f"frames of {height}×{width} do not divide by the VAE's factor {factor}; resize "
@@ -68,6 +72,7 @@ class StableDiffusion:
         chunk: int = 16,  # frames decoded at once
     ) -> Tensor:  # [F,3,H,W] float32 in [-1,1], on the CPU
         "The clip that latents stand for."
+        check_type(latents, Tensor, 'What is decoded (latents)', 'a tensor [1, 4, frames, h, w]')
         frames = rearrange(latents / self.vae.config.scaling_factor, '1 c f h w -> f c h w')
         frames = frames.to(self.vae.device, self.vae.dtype)
         video = torch.cat([self.vae.decode(part).sample.float().cpu() for part in frames.split(chunk)])
@@ -137,10 +142,12 @@ def move(
     return pipe
 
 # %% ../../nbs/models/animatediff.ipynb #dea6d41c
+@torch.inference_mode(False)  # what is loaded there could never be tuned
 def load_world_model(
     device: str | None = None,  # 'cpu', 'cuda', 'mps'; None picks the best at hand
     dtype: torch.dtype = torch.float32,  # stored as fp16, computed in this
 ) -> AnimateDiff:
     "The small AnimateDiff that ships with the package: 128×128, 8× VAE, up to 32 frames."
+    device = check_device(device)
     pipe = AnimateDiffPipeline.from_pretrained(weights_folder() / 'world', local_files_only=True)
-    return AnimateDiff(move(pipe, device or default_device(), dtype))
+    return AnimateDiff(move(pipe, device, dtype))

@@ -72,10 +72,13 @@ def load_complete(
 def check_pipeline(
     pipe: AnimateDiffPipeline,
 ) -> AnimateDiffPipeline:
-    "The pipeline; `ValueError` for parts without weights, or a tokenizer that is not the text encoder's."
+    """The pipeline; `ValueError` for parts without weights, a tokenizer that is not the text encoder's, or a
+    scheduler without noise levels."""
     for name, part in pipe.components.items():
         if isinstance(part, nn.Module): check_complete(part, [], name)
     words, known = len(pipe.tokenizer), pipe.text_encoder.config.vocab_size
     if not known / 2 <= words <= known:
         raise ValueError(f'tokenizer knows {words} words and text_encoder {known}')
+    if len(getattr(pipe.scheduler, 'alphas_cumprod', ())) < 2:
+        raise ValueError('its scheduler has no noise levels, as DDIM has them')
     return pipe

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..base.run import wide
 from .animatediff import StableDiffusion, move
 from .api import Traits
-from .folder import default_device, weights_folder
+from .folder import check_device, weights_folder
 
 # %% ../../nbs/models/image.ipynb #5a55051d
 class ImageModel(StableDiffusion):
@@ -38,7 +38,7 @@ def load_world_image_model(
     dtype: torch.dtype = torch.float32,  # stored as fp16, computed in this
 ) -> ImageModel:
     "The image layers of the model that ships with the package, without its motion modules."
-    folder = weights_folder() / 'world'
+    folder, device = weights_folder() / 'world', check_device(device)
     pipe = AnimateDiffPipeline.from_pretrained(folder, local_files_only=True)
     pipe.unet = UNet2DConditionModel.from_pretrained(folder, subfolder='unet', local_files_only=True)
-    return ImageModel(move(pipe, device or default_device(), dtype))
+    return ImageModel(move(pipe, device, dtype))

@@ -12,6 +12,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 import torch.nn.functional as F
+from ..base.given import check_type
+from ..base.run import check_finite
 from .folder import weights_folder
 from ..world.accessories import ACCESSORIES
 from ..world.cast import SUBJECTS
@@ -63,7 +65,9 @@ class Judge(ModelMixin, ConfigMixin):
         video: Tensor,  # [F,3,H,W] in [-1,1]
     ) -> dict[str, str]:  # attribute → word
         "What the judge sees in one clip of any size and length."
+        check_type(video, Tensor, 'The video', 'a tensor [frames, 3, height, width]')
         logits = self(judge_view(video.to(self.device, self.dtype))[None])
+        for name, values in logits.items(): check_finite(values, f'What the judge makes of the {name}')
         return {name: self.config.classes[name][int(values.argmax())] for name, values in logits.items()}
 
 # %% ../../nbs/models/judge.ipynb #4eafefe9

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from ..attention.processor import AttentionControl, attend, probabilities
-from ..base.run import Run, check_finite, wide
+from ..base.run import LOSS, Run, check_finite, wide
 from ..data.mask import Mask
 from ..models.api import VideoModel, frozen, gradient_through
 from .settings import STDG, TERMS
@@ -223,7 +223,9 @@ class Guide:
         z: Tensor,  # the path's latent there [1,4,F,h,w]
     ) -> tuple[Tensor, Tensor]:  # noise predicted for the source prompt; what to add to where the step ends
         "The pull towards the pivot of step i."
-        answer = self.run.keep(f'guidance-{i:03d}', lambda: self.ask(i, z))
+        losses = {name: LOSS for name, kind in TERMS.items() if self.stdg.blocks_of(kind)}
+        like = dict(gradient=z, eps=z, **losses)
+        answer = self.run.keep(f'guidance-{i:03d}', lambda: self.ask(i, z), like)
         gradient, eps = answer.pop('gradient').to(z), answer.pop('eps').to(z)
         pull = Pull(gradient, eps, {name: loss.item() for name, loss in answer.items()})
         self.pulls.append(pull)

@@ -34,7 +34,7 @@ def invert_ddim(
         return dict(z=check_finite(up, f'The latent at inversion step t = {t}'))
 
     for k, i in run.steps('inversion', reversed(range(len(schedule)))):
-        z = run.keep(f'pivot-{k + 1:03d}', partial(climb, i, z))['z'].to(z)
+        z = run.keep(f'pivot-{k + 1:03d}', partial(climb, i, z), like=dict(z=z))['z'].to(z)
         pivots.append(z)
     return torch.cat(pivots)
 

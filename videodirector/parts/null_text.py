@@ -12,7 +12,7 @@ from functools import partial
 # %% ../../nbs/05_null_text.ipynb #acf936cf
 import torch
 from torch import Tensor
-from ..base.run import Run, check_finite
+from ..base.run import LOSS, Run, check_finite
 from ..base.settings import changed
 from ..models.api import VideoModel, frozen, gradient_through
 from .inversion import per_frame
@@ -99,15 +99,16 @@ def optimise_null(
     if len(pivots) != len(schedule) + 1:
         raise ValueError(f'{len(pivots)} pivots were given for {len(schedule)} steps; '
                          'give those that `invert_ddim` made with this schedule.')
-    phi = model.embed(settings.negative_prompt)
-    if not settings.shared: phi = per_frame(phi, pivots.shape[2])[0]
-    z, found, losses = pivots[-1:], [], []
 
-    with frozen(model.unet):
+    with torch.inference_mode(False), frozen(model.unet):
+        pivots, text = pivots.clone(), text.clone()  # those of inference mode can carry no gradients
+        phi = model.embed(settings.negative_prompt)
+        if not settings.shared: phi = per_frame(phi, pivots.shape[2])[0]
+        z, found, losses = pivots[-1:], [], []
         for i, _ in run.steps('null text', schedule):
             path, conditional = (z, pivots[len(schedule) - 1 - i][None], phi), guide(i, z) if guide else None
             tune = partial(tune_step, model, path, conditional, text, schedule, i, settings)
-            step = run.keep(f'null-{i:03d}', tune)
+            step = run.keep(f'null-{i:03d}', tune, like=dict(z=z, phi=phi, losses=LOSS))
             z, phi = step['z'].to(z), step['phi'].to(phi)
             found.append(phi)
             losses.append(step['losses'].tolist())

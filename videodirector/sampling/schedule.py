@@ -8,9 +8,11 @@ __all__ = ['ddim', 'Schedule']
 # %% ../../nbs/sampling/schedule.ipynb #060a8463
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 # %% ../../nbs/sampling/schedule.ipynb #d27eb11d
 import torch
+from ..base.given import check_number, check_type
 from .forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS, guide
 
 # %% ../../nbs/sampling/schedule.ipynb #4a6f2eba
@@ -41,6 +43,12 @@ class Schedule:
             raise ValueError(f'cfg is {self.cfg!r}; choose one of {", ".join(CFG_FORMS)}.')
         for name in ('timesteps', 'alphas', 'next_alphas'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        lengths = {len(self.timesteps), len(self.alphas), len(self.next_alphas)}
+        if len(lengths) != 1 or not all(isinstance(t, int) and t >= 0 for t in self.timesteps):
+            raise ValueError('A schedule has whole timesteps, and as many levels; take one from the model.')
+        for a in (*self.alphas, *self.next_alphas):
+            check_number(a, 'A level of the schedule', 'a number from 0 to 1', 0, 1)
+        check_number(self.guidance_scale, 'guidance_scale', 'a finite number')
 
     @classmethod
     def of(
@@ -54,6 +62,7 @@ class Schedule:
     ) -> 'Schedule':
         """S timesteps evenly spaced from the noisiest to 0. Raises `ValueError` for steps < 2 or a model
         that does not predict ε."""
+        check_type(steps, Integral, 'steps', 'a whole number')
         abar, kind = scheduler.alphas_cumprod, scheduler.config.get('prediction_type', 'epsilon')
         most = len(abar) - leading
         if not 2 <= steps <= most: raise ValueError(f'steps is {steps}; choose from 2 to {most}.')

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..base.given import check_type
+from ..base.run import check_finite
 from ..data.mask import Mask
 from ..data.video import resize
 from .prompts import check_prompts, clicks_by_frame, sam2_prompts
@@ -97,7 +98,7 @@ def segment(
     frames = normalise(resize(video.to(model.device, torch.float32), (size, size)))[:, None]
     half = video.dtype in (torch.float16, torch.bfloat16)
     with torch.autocast(model.device.type, video.dtype if half else torch.bfloat16, enabled=half):
-        logits = follow(model, frames, prompts)[0].float()
+        logits = check_finite(follow(model, frames, prompts)[0].float(), 'What SAM 2 makes of the clip')
     found = F.interpolate(logits, tuple(video.shape[2:]), mode='bilinear', align_corners=False)[:, 0] > 0
     for f in sorted(prompts):
         if not found[f].any():

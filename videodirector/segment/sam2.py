@@ -93,11 +93,15 @@ def build_sam2(
     import_sam2()
     from hydra.utils import instantiate
     check_config(config, origin)
+    size = config.get('image_size', 1024)  # sam2's own
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f'{origin} says that pictures are {size} pixels large; give a whole number above 0.')
     if '_target_' not in config:
         raise ValueError(f'{origin} does not say which model it describes; give `_target_`.')
     try: return instantiate(config, _convert_='all').eval()
     except Exception as error:  # hydra's, omegaconf's, or what sam2 raises for sizes that do not go together
-        raise ValueError(f'{origin} describes a SAM 2 that cannot be built ({_reason(error)}).') from error
+        raise ValueError(f'{origin} describes a SAM 2 that cannot be built ({_reason(error)}); '
+                         'fetch it again.') from error
 
 
 def _reason(error):

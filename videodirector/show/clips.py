@@ -7,6 +7,7 @@ __all__ = ['COLOURS', 'TITLE_HEIGHT', 'GAP', 'ZOOM', 'PAGE_COLOURS', 'show_frame
            'write_gif']
 
 # %% ../../nbs/show/clips.ipynb #ab6614f0
+from numbers import Integral
 from pathlib import Path
 
 # %% ../../nbs/show/clips.ipynb #2041e86e
@@ -19,13 +20,18 @@ from IPython.display import Image as Picture
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from ..base.given import check_number, check_type, reason_of
 from ..base.store import atomic_path
 from ..data.video import FPS, check_video, to_bytes, to_video
 
 # %% ../../nbs/show/clips.ipynb #342a9e12
 def _titled(videos):
-    "A dict of titled clips, also from a single clip."
-    return videos if isinstance(videos, dict) else {'': videos}
+    "A dict of titled clips, also from a single clip; an error for what is none."
+    titled = videos if isinstance(videos, dict) else {'': videos}
+    if not titled: raise ValueError('There is no clip to show; give one, or several with their titles.')
+    for title in titled: check_type(title, str, 'The title of a clip', 'a text')
+    for video in titled.values(): check_video(video)
+    return titled
 
 def show_frames(
     videos: Tensor | dict[str, Tensor],  # [F, 3, H, W] in [-1, 1], or title → such a clip
@@ -33,6 +39,7 @@ def show_frames(
     size: float = 1.1,  # inches per frame
 ) -> None:
     "Clips as strips of frames, one row per title, frame numbers on top; clips of one frame as one row."
+    check_type(n, Integral, 'The number of frames', 'a whole one')
     strips = {title: to_bytes(video) for title, video in _titled(videos).items()}
     lengths = [len(strip) for strip in strips.values()]
     columns = min(n, max(lengths))
@@ -61,11 +68,16 @@ def gif_bytes(
     colours: int = COLOURS,  # size of the palette, shared by all frames; 2 to 256
 ) -> bytes:
     "A clip as an endlessly looping GIF. `ValueError` for a palette that GIFs don't have."
-    if not 2 <= colours <= 256: raise ValueError(f'A GIF has 2 to 256 colours, and {colours} were asked for.')
+    check_number(fps, 'fps', 'a rate from 0.01 to 1000', .01, 1000)
+    check_type(colours, Integral, 'The number of colours', 'a whole one from 2 to 256')
+    check_number(colours, 'The number of colours', '2 to 256 colours', 2, 256)
     mediapy.set_ffmpeg(get_ffmpeg_exe())  # the one that pip brings; mediapy would look for one on the system
     palette = f'[all]palettegen=max_colors={colours}:reserve_transparent=0[palette]'
     steps = f'split[clip][all];{palette};[clip][palette]paletteuse=dither=none'
-    return mediapy.compress_video(to_bytes(video), codec='gif', fps=fps, ffmpeg_args=['-vf', steps])
+    frames = to_bytes(video)
+    try: return mediapy.compress_video(frames, codec='gif', fps=fps, ffmpeg_args=['-vf', steps])
+    except (RuntimeError, OSError) as error:  # ffmpeg writes it into the system's folder for such files
+        raise ValueError(f'The GIF cannot be written ({reason_of(error)}); make room.') from error
 
 # %% ../../nbs/show/clips.ipynb #8ce6f691
 TITLE_HEIGHT, GAP = 18, 4  # pixels; even, so that joined clips keep even sides
@@ -89,11 +101,11 @@ def side_by_side(
     videos: dict[str, Tensor],  # title → [F, 3, H, W] in [-1, 1]; F and H the same for all
 ) -> Tensor:  # [F, 3, H + title, total width] in [-1, 1]
     "One clip with all clips next to each other under their titles."
-    for video in videos.values(): check_video(video)
+    videos = _titled(videos)
     shapes = {title: (len(video), video.shape[2]) for title, video in videos.items()}
     if len(set(shapes.values())) != 1:
         raise ValueError('Clips side by side need the same number of frames and the same height, '
-                         f'not {shapes}.')
+                         f'not {shapes}; cut or resize them.')
     columns = []
     for title, video in videos.items():
         bar = _title_bar(title, video.shape[3]).expand(len(video), -1, -1, -1)

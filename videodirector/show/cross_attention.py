@@ -65,7 +65,7 @@ def show_layers(
     steps, rows = _steps(recording), {}
     for site, kind in recording.kind_of.items():
         if kind != 'cross': continue
-        title = site.replace('.transformer_blocks.', '\n')
+        title = site.replace('.transformer_blocks.', '\nblock ').removesuffix('.attn2')
         rows[title] = [recording.cross[word, i, site, slot][frame] for i in steps]
     return _over_steps(rows, steps, video[frame])
 

@@ -8,8 +8,10 @@ __all__ = ['overlay', 'mark']
 # %% ../../nbs/show/masks.ipynb #c7583855
 import torch
 from torch import Tensor
+from ..base.given import check_type
 from ..data.mask import Mask
 from ..data.regions import grow
+from ..data.video import check_video
 from ..segment.prompts import clicks_by_frame
 
 # %% ../../nbs/show/masks.ipynb #43992465
@@ -19,6 +21,8 @@ def overlay(
     colour: tuple = (1.0, 0.2, 0.7),  # red, green, blue in 0…1
 ) -> Tensor:  # [F, 3, H, W] in [-1, 1]
     "The clip with the mask tinted, its edge bright and the rest darkened."
+    check_video(video)
+    check_type(mask, Mask, 'The mask', 'a `Mask`')
     v = mask.values[:, None].cpu()
     paint = torch.tensor(colour)[:, None, None] * 2 - 1
     edge = (grow(mask, 1).hard & ~grow(mask, -1).hard)[:, None].cpu()

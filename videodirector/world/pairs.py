@@ -6,9 +6,11 @@
 __all__ = ['EDIT_KINDS', 'KIN', 'EDIT_SEED', 'demo_scenes', 'choices', 'edit_pairs']
 
 # %% ../../nbs/world/pairs.ipynb #c9ffc81f
+from numbers import Integral
 from random import Random
 
 # %% ../../nbs/world/pairs.ipynb #095d5b62
+from ..base.given import check_type
 from .accessories import ACCESSORIES
 from .cast import SUBJECT_TABLE
 from .colours import COLOURS
@@ -40,6 +42,7 @@ def demo_scenes(
     kind: str | None = None,  # or name one of EDIT_KINDS
 ) -> tuple[Scene, Scene]:  # source, target
     "A scene, and the same scene with one attribute changed. Raises ValueError for an unknown kind."
+    check_type(seed, Integral, 'The seed', 'a whole number')
     kind = kind or EDIT_KINDS[seed % len(EDIT_KINDS)]
     plain = dict(subject=dict(colour=None), accessory=dict(accessory=None)).get(kind, {})
     source = random_scene(seed, pan=None, **plain)

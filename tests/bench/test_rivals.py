@@ -1,0 +1,139 @@
+"The main table: every method on the same pairs, on the model that it needs."
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+from bench_cases import judge, model  # noqa: F401
+
+from videodirector.app.cli import main
+from videodirector.base.settings import option
+from videodirector.bench.rivals import ENTRIES, MAIN_COLUMNS, PAPER, Models, chosen, entry_of, main_table, paper_table, watched
+from videodirector.bench.rows import Setting
+from videodirector.bench.score import Judges
+from videodirector.bench.suite import as_stored, read_figures, run_pairs
+from videodirector.bench.tables import contact_sheet, summary
+from videodirector.methods import baselines
+from videodirector.methods.api import Edit, Needs
+from videodirector.methods.registry import METHODS
+from videodirector.world.pairs import edit_pairs
+
+NAMES = ['invert_and_prompt', 'do_nothing']
+
+
+class Still(baselines.DoNothing):
+    "Only for images; the source, a little darker."
+    name, title, needs = 'still', 'Still', Needs(('image',))
+    def edit(self, state, prompt, settings=None, run=None, record=None):
+        model, clip = state
+        assert model.traits.kind == 'image'
+        return Edit(clip.video * .9, torch.zeros(1, 4, 1, 1, 1), prompt, clip.prompt, {}, method=self.name)
+
+
+@dataclass(frozen=True)
+class TwoSteps:
+    steps: int = option(2, 'few')
+
+
+@pytest.fixture
+def few(monkeypatch):
+    "Two steps for the one that samples, and a method that only takes image models."
+    monkeypatch.setattr(METHODS['invert_and_prompt'], 'invert_settings', lambda: baselines.ClimbSettings(2), raising=False)
+    monkeypatch.setitem(METHODS, 'still', Still())
+
+
+@pytest.fixture
+def tiny(few, model, judge):  # noqa: F811
+    "Rows that are measured with tiny models."
+    image = SimpleNamespace(traits=SimpleNamespace(kind='image', temporal_attention=False, per_frame_text=True), limits=model.limits,
+                            unet=model.unet, tokenizer=model.tokenizer)
+    models = SimpleNamespace(fit=lambda method: model if 'video' in method.needs.kinds else image)
+    return ENTRIES._replace(load=lambda weights, device: (models, Judges(judge)))
+
+
+@pytest.fixture
+def out(tmp_path, tiny):
+    "Two pairs, three methods."
+    run_pairs(edit_pairs(2), [*NAMES, 'still'], tmp_path, device='cpu', progress=False, rows=tiny)
+    return tmp_path
+
+
+def test_two_pairs_by_three_methods(out):
+    figures = read_figures(out, [*NAMES, 'still'], ENTRIES)
+    assert all(len(rows) == 2 for rows in figures.values())
+    nothing, rows = figures['do_nothing'], figures['invert_and_prompt']
+    assert all(row['masked_psnr'] is None and row['masked_judge_distance'] == 0 for row in nothing.values()), 'infinite, and no distance'
+    assert all(row['seconds'] > 0 and row['peak_memory'] > 50 for row in rows.values())
+    for row in (*nothing.values(), *rows.values()): assert row['untouched'] == pytest.approx((5 * row['judge_right'] - row['new']) / 4, abs=1e-3)
+    assert figures['still'].keys() == rows.keys()
+    assert contact_sheet(out, [*NAMES, 'still'], range(2)).size == (5 * 3 * 128, 2 * 128)
+    text = main_table(figures, against='invert_and_prompt')
+    assert '| do_nothing |' in text and '∞' in text and 'nan' not in text and 'pair by pair' in text
+
+
+def test_what_is_stored_is_not_done_again(out, tiny, monkeypatch):
+    def never(*args): raise AssertionError
+    monkeypatch.setattr(baselines.InvertAndPrompt, 'prepare', never)
+    before = {f: f.stat().st_mtime_ns for f in out.glob('*/*')}
+    run_pairs(edit_pairs(2), NAMES, out, device='cpu', progress=False, rows=tiny)
+    assert {f: f.stat().st_mtime_ns for f in out.glob('*/*')} == before
+    monkeypatch.setattr(METHODS['invert_and_prompt'], 'invert_settings', lambda: baselines.ClimbSettings(3))
+    assert len(read_figures(out, NAMES, ENTRIES)['invert_and_prompt']) == 0, 'other settings are another row'
+
+
+def test_videodirector_runs_in_full_and_the_others_by_their_defaults():
+    full = Setting()
+    assert (entry_of('videodirector').invert, entry_of('videodirector').edit) == (full.invert, full.edit) and full.invert.stdg
+    for name in METHODS:
+        assert as_stored(entry_of(name))['method'] == name and isinstance(entry_of(name).edit, METHODS[name].edit_settings)
+
+
+def test_by_the_command(tmp_path, tiny, monkeypatch):
+    out = tmp_path / 'out'
+    monkeypatch.setattr('videodirector.app.measure.ENTRIES', tiny)
+    assert main(['benchmark', '--pairs', '1', '--methods', ','.join(NAMES), '--device', 'cpu', '--out', str(out), '--quiet']) == 0
+    report = json.loads((out / 'methods.json').read_text())
+    assert report['methods'] == NAMES and report['settings']['invert_and_prompt']['invert'] == dict(steps=2)
+    assert (out / 'methods.md').read_text() == main_table(report['figures']) + '\n' and (out / 'methods.png').exists()
+    assert all({key for key, *_ in MAIN_COLUMNS.values()} - row.keys() == {'masked_lpips', 'WorldCLIP'} for rows in report['figures'].values() for row in rows.values())
+
+
+@pytest.mark.parametrize('asked, sentence', [('rose', "no method 'rose'; choose one of videodirector"), ('do_nothing,rose', "no method 'rose'"),
+                                             (',', 'No method is named; give all, or some of'), ('', 'No method is named'), ('all,rose', "no method 'all'")])
+def test_what_is_no_method_is_a_sentence(asked, sentence, tmp_path, capsys):
+    assert main(['benchmark', '--methods', asked, '--out', str(tmp_path / 'out')]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.strip().splitlines()) == 1 and not (tmp_path / 'out').exists()
+
+
+def test_methods_and_settings_are_two_tables(tmp_path, capsys):
+    with pytest.raises(SystemExit): main(['benchmark', '--methods', 'all', '--configs', 'rows', '--out', str(tmp_path / 'out')])
+    assert 'not allowed with' in capsys.readouterr().err
+
+
+def test_all_and_each_once():
+    assert chosen('all') == list(METHODS) and chosen(' do_nothing, videodirector,do_nothing') == ['do_nothing', 'videodirector']
+
+
+def test_the_paper_beside_ours():
+    figures = {name: {'colour 1': {'MS (DIS)': .5, 'masked_psnr': 20.}} for name in ('videodirector', 'do_nothing')}
+    text = paper_table(summary(figures, known=MAIN_COLUMNS))
+    assert '| videodirector | 0.9768 · 0.5000 | 21.64 · – | 21.37 · 20.00 | 0.270 · – | 1.00 · – |' in text
+    assert '| do_nothing | – · 0.5000 | – · – | – · 20.00 | – · – | – · – |' in text
+    assert PAPER['rave']['US'] == 2.89 and len(PAPER) == 5
+
+
+def test_each_method_gets_the_model_that_it_needs():
+    models = Models(device='cpu')
+    image, video = (models.fit(SimpleNamespace(needs=Needs(kinds))) for kinds in (('image',), ('video', 'image')))
+    assert (image.traits.kind, video.traits.kind) == ('image', 'video') and models.fit(Still()) is image
+    name = 'down_blocks.0.resnets.0.conv1.weight'
+    assert torch.equal(image.unet.get_parameter(name), video.unet.get_parameter(name)), 'the same weights'
+
+
+def test_time_and_memory_are_watched():
+    with watched(torch.device('cpu')) as little: pass
+    with watched(torch.device('cpu')) as much: torch.ones(50 * 2**20, dtype=torch.uint8) + 1
+    assert 0 <= little['seconds'] < much['seconds']
+    if 'peak_memory' in little: assert much['peak_memory'] - little['peak_memory'] > 60
