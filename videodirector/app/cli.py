@@ -19,9 +19,10 @@ from importlib import import_module
 
 # %% ../../nbs/app/cli.ipynb #879b83c7
 from ..base.given import line_of
-from .options import (
-    box_corners, click_options, edit_options, fps_option, method_options, output_options, place)
-from .reports import as_json, entry_table, list_table, mask_table, report_table
+from videodirector.app.options import (
+    box_corners, click_options, edit_options, fps_option, method_options, model_options, output_options,
+    place)
+from .reports import as_json, batch_table, entry_table, list_table, mask_table, report_table
 from ..parts.settings import EditSettings, InvertSettings
 
 # %% ../../nbs/app/cli.ipynb #7e5ece02
@@ -30,10 +31,11 @@ MEASURING = {'evaluate-model': 'measure the embedded model', 'evaluate-edits': '
 
 
 def job(
-    name: str,  # of a function in `app.jobs`
+    name: str,  # of a function
+    module: str = 'jobs',  # of `app`
 ) -> Callable:  # function of the options
     "That function, loaded when it is called."
-    def run(args): return getattr(import_module('videodirector.app.jobs'), name)(args)
+    def run(args): return getattr(import_module(f'videodirector.app.{module}'), name)(args)
     return run
 
 
@@ -83,9 +85,15 @@ def parser(
     demo.set_defaults(run=job('run_demo'), show=report_table, keeps='keep', model='world')
 
     edit = commands.add_parser('edit', parents=shared, help='edit a video file')
-    edit_options(edit)
+    for options in (edit_options, model_options): options(edit)
     method_options(edit, 'videodirector-edit', kinds=kinds)
     edit.set_defaults(run=job('run_edit'), show=report_table, keeps='keep')
+
+    batch = commands.add_parser('batch', parents=shared, help='edit many video files, a row of a table each')
+    batch.add_argument('jobs', type=place, help='a .csv file, or a folder of clips with their prompts')
+    model_options(batch)
+    method_options(batch, 'videodirector-batch', kinds=kinds)
+    batch.set_defaults(run=job('run_batch', 'batch'), show=batch_table, keeps='out')
 
     mask_options(commands.add_parser(
         'mask', parents=shared, help='click on a thing in a video and get its mask in every frame'))

@@ -9,6 +9,7 @@ __all__ = ['WRITTEN', 'load_model', 'record_middle', 'timed', 'Work', 'work_in',
 # %% ../../nbs/app/jobs.ipynb #46826f98
 import argparse
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,6 +196,7 @@ def finish(
 # %% ../../nbs/app/jobs.ipynb #a3896040
 def run_edit(
     args: argparse.Namespace,  # video, source, target, mask, inversion, size, …
+    load: Callable | None = None,  # function of the options, gives model and judge; None: `load_model`
 ) -> dict:  # the report
     "Edit a video file."
     from videodirector.data.mask import Mask, read_mask
@@ -214,7 +216,7 @@ def run_edit(
         from videodirector.bench.score import Case
         from videodirector.methods.api import Clip
         from videodirector.methods.stored import check_same_clip
-        model, judge = load_model(args)
+        model, judge = (load or load_model)(args)
         seconds, size = dict(load=time.perf_counter() - args.started), size_for(args, model, info, stored)
         check_size(model, frames, size)
         check_words(model, args.source, 'source')

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['RATE', 'FINITE', 'SOME', 'WORKERS', 'number_that', 'size_of', 'word_number', 'point_of', 'box_corners', 'place',
            'source', 'output_options', 'device_option', 'fps_option', 'click_options', 'settings_options', 'flag_of',
-           'behaviour_of', 'help_of', 'value_of', 'method_options', 'edit_options', 'given', 'changes_in']
+           'behaviour_of', 'help_of', 'value_of', 'method_options', 'edit_options', 'model_options', 'given',
+           'changes_in']
 
 # %% ../../nbs/app/options.ipynb #eb3152a9
 import argparse
@@ -225,7 +226,7 @@ def method_options(
 def edit_options(
     parser: argparse.ArgumentParser,  # gets the options
 ) -> None:
-    "What only an edit of a video file needs: the file, the prompts, the mask, the model."
+    "What an edit needs of its own: the file, the prompts, the mask."
     add = parser.add_argument
     add('video', type=place, help='mp4, gif or folder of frames')
     add('--source', metavar='TEXT', help="what the clip shows (default: the preset's, if it has one)")
@@ -233,6 +234,13 @@ def edit_options(
     add('--mask', type=place, metavar='FOLDER|FILE', help='foreground: folder of pictures, npz or video')
     click_options(parser)
     add('--inversion', type=place, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
+
+
+def model_options(
+    parser: argparse.ArgumentParser,  # gets the options
+) -> None:
+    "Which model edits files, and in which size."
+    add = parser.add_argument
     add('--model', type=source, default='world', metavar='world|FOLDER|HUB_ID|FILE',
         help='the model (default: the embedded one)')
     add('--motion-adapter', type=source, metavar='FOLDER|HUB_ID|FILE',

@@ -49,7 +49,7 @@ def raft() -> Callable:  # function of two frames [3,H,W] that returns the flow 
     url = Raft_Large_Weights.DEFAULT.url
     file = Path(torch.hub.get_dir()) / 'checkpoints' / Path(url).name
     if not file.is_file():
-        raise ValueError(f"RAFT's weights are not at {str(file)!r}; put {url} there, or take the flow of DIS.")
+        raise ValueError(f"RAFT's weights are not at {str(file)!r}; put {url} there, or take DIS's flow.")
     network = raft_large().eval()
     network.load_state_dict(torch.load(file, weights_only=True))
     @torch.no_grad()
@@ -177,8 +177,8 @@ class Flatten:
     name, title, needs = 'flatten', 'FLATTEN', Needs(kinds=('image',))
     summary = 'attention over all frames, then along the trajectories of the optical flow'
     cost = '2 passes per step to prepare, then 1 pass of 3 clips, whose attention spans all frames'
-    limits = ('Where the flow is wrong, looks wander; attention over all frames grows with the square of their '
-              'number.')
+    limits = ('Where the flow is wrong, looks wander; attention over all frames grows with the square '
+              'of their number.')
     invert_settings, edit_settings = FlattenInvert, FlattenEdit
 
     def __init__(self,

@@ -55,7 +55,7 @@ def neighbours(
 ) -> tuple[Tensor, Tensor, Tensor]:  # a [F], b [F]: places among the keyframes; w [F] float64
     "Of which two keyframes each frame is made, w parts of a and 1 − w of b."
     i = torch.arange(frames)
-    if blend == 'official':  # the chunk's own and the one before, each as if it were in the middle of its chunk
+    if blend == 'official':  # the chunk's own and the one before, each as if in the middle of its chunk
         a = i // chunk
         b = (a - 1).clamp(min=0)
         d_a, d_b = ((i - (x * chunk + chunk // 2)).abs() for x in (a, b))
@@ -198,8 +198,8 @@ def check_chunk(
     "Raise a one-sentence `ValueError` for a clip that is shorter than a chunk."
     frames, chunk = source.pivots.shape[2], settings.chunk
     if frames < chunk:
-        raise ValueError(f'The clip has {frames} frames and TokenFlow takes a keyframe for every {chunk}; give '
-                         'more frames or a smaller chunk.')
+        raise ValueError(f'The clip has {frames} frames and TokenFlow takes a keyframe for every {chunk}; '
+                         'give more frames or a smaller chunk.')
 
 # %% ../../nbs/methods/tokenflow.ipynb #6a35235e
 class TokenFlow:
@@ -208,8 +208,8 @@ class TokenFlow:
     name, title, needs = 'tokenflow', 'TokenFlow', Needs(kinds=('image',))
     summary = "keyframes that look at each other, and all frames made of them by the source's own likeness"
     cost = '2 passes per step to prepare, then 1 pass of 3 clips and 1 of their keyframes'
-    limits = ("It keeps the source's layout, so a thing cannot take another form; what neither of two keyframes "
-              'shows is filled in with what is most alike.')
+    limits = ("It keeps the source's layout, so a thing cannot take another form; what neither of two "
+              'keyframes shows is filled in with what is most alike.')
     invert_settings, edit_settings = TokenFlowInvert, TokenFlowEdit
 
     def prepare(self,

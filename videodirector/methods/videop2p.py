@@ -77,11 +77,11 @@ class VideoP2PEdit:
 
 # %% ../../nbs/methods/videop2p.ipynb #13c673df
 def queries_of(
-    model: VideoModel,  # an image model
-) -> dict[str, Tensor]:  # parameter → weights
-    "What is tuned: the queries of all attention."
+    model: VideoModel,
+) -> dict[str, Tensor]:  # parameter → its weights, float32
+    "Copies of the weights that tuning changes: the queries of spatial and cross-attention."
     names = {f'{site.name}.to_q.weight' for site in model.sites(('spatial', 'cross'))}
-    return {name: p for name, p in model.unet.named_parameters() if name in names}
+    return {name: p.detach().float().clone() for name, p in model.unet.named_parameters() if name in names}
 
 
 def tune_clip(
@@ -92,8 +92,8 @@ def tune_clip(
     run: Run,
 ) -> dict[str, Tensor]:  # parameter → tuned weights, float32
     "Teach the queries of all attention to predict this clip's noise, every frame looking at the first."
-    parameters = queries_of(model)
-    weights = {name: p.detach().float().clone() for name, p in parameters.items()}
+    weights = queries_of(model)
+    parameters = {name: p for name, p in model.unet.named_parameters() if name in weights}
     adam = torch.optim.AdamW(weights.values(), lr=settings.tuning_lr, weight_decay=.01)
     dice, abar = torch.Generator().manual_seed(settings.seed), model.scheduler.alphas_cumprod
     with frozen(model.unet), torch.enable_grad(), attend(model.unet, [FrameZero()]) as at:
@@ -217,8 +217,7 @@ class VideoP2P:
             text, null, weights = model.embed(clip.prompt), None, {}
             run.bind(clip=z0, prompt=text, method=self.name, settings=asdict(s), model=sample_of(model))
             if s.tuning_steps:
-                like = {name: p.detach().float() for name, p in queries_of(model).items()}
-                weights = run.keep('tuned', lambda: tune_clip(model, z0, text, s, run), like)
+                weights = run.keep('tuned', lambda: tune_clip(model, z0, text, s, run), queries_of(model))
             times.append(time.perf_counter())
             with patched(model.unet, weights), attend(model.unet, [FrameZero()]) as at:
                 at.begin(0, ('source',), *z0.shape[2:])

@@ -76,7 +76,8 @@ def load_image_model(
     check_source_type(base, 'The base')
     if not is_checkpoint(base) and base_parts(base)[0] != 'UNet2DConditionModel':
         raise ValueError(f"The UNet in '{base}' has motion modules; give an image model.")
-    pipe = read_pipeline(StableDiffusionPipeline, base, config, safety_checker=None, requires_safety_checker=False)
+    unchecked = dict(safety_checker=None, requires_safety_checker=False)
+    pipe = read_pipeline(StableDiffusionPipeline, base, config, **unchecked)
     if lora: add_lora(pipe, lora, lora_scale)
     device = check_device(device)
     return ImageModel(move(pipe, device, dtype or native_dtype(device)))
@@ -121,7 +122,8 @@ def read_pipeline(
     with loading(base, 'model', *([CONFIG] if single else [])):
         if single: return check_pipeline(kind.from_single_file(base, config=config, **parts))
         text_encoder = load_complete(CLIPTextModel, base, subfolder='text_encoder')
-        return check_pipeline(kind.from_pretrained(base, use_safetensors=True, text_encoder=text_encoder, **parts))
+        pipe = kind.from_pretrained(base, use_safetensors=True, text_encoder=text_encoder, **parts)
+        return check_pipeline(pipe)
 
 # %% ../../nbs/models/sources.ipynb #3f37c584
 def animatediff_scheduler(scheduler) -> DDIMScheduler:
