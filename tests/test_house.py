@@ -97,6 +97,11 @@ def test_packages_lend_no_names():
     assert [place for place, text in modules().items() if place[1:] == ('__init__',) and text.strip()] == []
 
 
+def test_short_names_are_no_packages():
+    from videodirector import HOMES
+    assert {place[0] for place in modules()} & HOMES.keys() == set()
+
+
 def test_imports_go_down(): assert upward(modules()) == []
 def test_no_package_goes_in_circles(): assert circle(modules()) == []
 def test_rooms_are_small(): assert too_large(modules()) == []

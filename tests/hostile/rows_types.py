@@ -60,6 +60,8 @@ ROWS = [
     *wrong('clip', lambda p, x: segment(x, (3, 4)), name='the clip of segment'),
     *wrong('point|click', lambda p, x: segment(p.film, x), ('a path', 'text', 'a number'), 'the points of segment'),
     *wrong('box', lambda p, x: segment(p.film, box=x), ('a path', 'text', 'a number'), 'the box of segment'),
+    *rows('from Python: segment', lambda p, given: segment(p.film, **given), {
+        'a click of texts': (lambda p: dict(points=('a', 'b')), 'no click'), 'half a click': (lambda p: dict(points=(None, 3)), 'no click'), 'a box of texts': (lambda p: dict(box=('a', 1, 2, 3)), 'no box')}),
     *wrong('mask', lambda p, x: segment(p.film, mask=x), ('a path', 'text', 'a number', 'a list'), 'the mask of segment'),
     *wrong('path', lambda p, x: vd.Inversion.load(x), NO_PATH, 'the path of Inversion.load'),
     *wrong('path', lambda p, x: vd.Edit.load(x), NO_PATH, 'the path of Edit.load'),

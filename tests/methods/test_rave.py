@@ -78,7 +78,7 @@ def test_sampling_is_the_loop_that_shuffles_in_place(model, side, frames):
     schedule = Schedule.of(model.scheduler, 4, 7.5)  # guidance is the schedule's here
     z, null, text = torch.rand(1, 4, frames, 4, 6, dtype=torch.float64), *torch.rand(2, 1, 5, 3).double()
     predict = Wrapped(model, lambda _, *given: Smooth().predict(*given))
-    got = sample_grids(lambda order: predict, z, (null, text), schedule, RaveEdit(grid=side, seed=1), QUIET)
+    got = sample_grids(lambda order: predict, z, (null, text), schedule, RaveEdit(grid=side, shuffle_seed=1), QUIET)
     generator, x, place = torch.Generator().manual_seed(1), z.clone(), torch.arange(frames)
     for i, t in enumerate(schedule):
         shuffle = torch.randperm(frames, generator=generator)
@@ -118,16 +118,16 @@ def test_one_frame_a_grid_is_sampling_frame_by_frame(model, state):
 def test_settings_and_the_prompt_reach_the_result(state):
     base = edited(state).latents
     assert base.shape == state[1].pivots[-1:].shape
-    for other in (edited(state, grid=3), edited(state, guidance_scale=7.5), edited(state, shuffle=False), edited(state, seed=1), edited(state, SOURCE)):
+    for other in (edited(state, grid=3), edited(state, guidance_scale=7.5), edited(state, shuffle=False), edited(state, shuffle_seed=1), edited(state, SOURCE)):
         assert (other.latents - base).abs().max() > 1e-4
     assert torch.equal(edited(state).latents, base)  # the same seed
-    assert torch.equal(edited(state, grid=2, shuffle=False, seed=5).latents, edited(state, shuffle=False).latents)
+    assert torch.equal(edited(state, grid=2, shuffle=False, shuffle_seed=5).latents, edited(state, shuffle=False).latents)
 
 
 def test_the_same_prompt_is_its_own_reconstruction(state):
     one, other = edited(state, SOURCE), edited(state, SOURCE)
     assert torch.equal(one.video, other.video) and one.prompt == one.source_prompt == SOURCE
-    assert one.method == 'rave' and one.settings == dict(steps=STEPS, guidance_scale=4., grid=2, shuffle=True, seed=0, variant='RAVE w/o ControlNet')
+    assert one.method == 'rave' and one.settings == dict(steps=STEPS, guidance_scale=4., grid=2, shuffle=True, shuffle_seed=0, variant='RAVE w/o ControlNet')
 
 
 def test_a_run_is_resumed(model, tmp_path):

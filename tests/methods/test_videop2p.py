@@ -92,7 +92,7 @@ def test_each_slot_hears_its_own_text(model):
 
 def test_tuning_is_the_plain_recipe(model):
     "ε-loss at random noise levels, AdamW, clipped to 1, on the queries alone."
-    z0, text, settings = model.encode(clip().video), model.embed(SOURCE), VideoP2PInvert(STEPS, tuning_steps=3, tuning_lr=.01, seed=4)
+    z0, text, settings = model.encode(clip().video), model.embed(SOURCE), VideoP2PInvert(STEPS, tuning_steps=3, tuning_lr=.01, tuning_seed=4)
     got = tune_clip(model, z0, text, settings, QUIET)
     other, dice, abar = make_tiny_image_model(), torch.Generator().manual_seed(4), model.scheduler.alphas_cumprod
     queries = {name: p for name, p in other.unet.named_parameters() if name.endswith('to_q.weight')}
@@ -150,7 +150,7 @@ def test_variants_have_names(model):
     plain = prepared(model, inner_steps=0, tuning_steps=0)
     assert plain[1].null is None and plain[1].weights == {} and 'Fast w/o tuning' in repr(plain[1])
     made = edited(plain)
-    assert made.settings['variant'] == 'Video-P2P-Fast w/o tuning' and made.settings['tau_c'] == .2 and made.method == 'videop2p'
+    assert made.settings['variant'] == 'Video-P2P-Fast w/o tuning' and made.settings['tau_c'] == .2 and made.method == 'video_p2p'
 
 
 # what is neutral
@@ -192,7 +192,7 @@ def test_a_seed_fixes_everything(state):
     other = prepared(make_tiny_image_model())
     assert torch.equal(other[1].pivots, state[1].pivots) and torch.equal(edited(other).video, edited(state).video)
     text, z0 = other[0].embed(SOURCE), state[1].pivots[:1]
-    one, two = (tune_clip(other[0], z0, text, VideoP2PInvert(tuning_steps=1, seed=seed), QUIET) for seed in (0, 1))
+    one, two = (tune_clip(other[0], z0, text, VideoP2PInvert(tuning_steps=1, tuning_seed=seed), QUIET) for seed in (0, 1))
     assert any((one[name] - two[name]).abs().max() > 0 for name in one)
 
 
@@ -202,7 +202,7 @@ def test_a_run_is_resumed_and_others_inputs_refused(model, tmp_path):
     again = prepared(model, Run(progress=False, folder=tmp_path, on_step=lambda part, *_: told.append(part)))
     assert 'tuning' not in told and torch.equal(first[1].pivots, again[1].pivots)
     assert all(torch.equal(w, again[1].weights[name]) for name, w in first[1].weights.items())
-    with pytest.raises(ValueError, match='other inputs'): prepared(model, Run(progress=False, folder=tmp_path), seed=1)
+    with pytest.raises(ValueError, match='other inputs'): prepared(model, Run(progress=False, folder=tmp_path), tuning_seed=1)
 
 
 # controls

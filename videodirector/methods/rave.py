@@ -77,7 +77,7 @@ def put_back(
     "What a shuffle has to undo: the frames where they belong."
     return x.index_select(dim, order.argsort().to(x.device))
 
-# %% ../../nbs/methods/rave.ipynb #83c88ae7
+# %% ../../nbs/methods/rave.ipynb #9f4a84a6
 @dataclass(frozen=True)
 class RaveInvert:
     "How RAVE makes a clip editable."
@@ -93,7 +93,7 @@ class RaveEdit:
                                    high=1000)
     grid: int = option(2, 'frames on a side of a grid; 1 is each frame by itself', low=1, high=32)
     shuffle: bool = option(True, 'deal the frames out to the grids anew for each step')
-    seed: int = option(0, 'of the shuffles', low=0)
+    shuffle_seed: int = option(0, 'decides the shuffles', low=0)
 
     def __post_init__(self): check_options(self)
 
@@ -132,7 +132,7 @@ class FrameByFrame:
         return replace(here, frames=len(self.order), height=here.height // g, width=here.width // g,
                        size=(h // g, w // g))
 
-# %% ../../nbs/methods/rave.ipynb #36c1e670
+# %% ../../nbs/methods/rave.ipynb #ccf38349
 @torch.no_grad()
 def sample_grids(
     model_for: Callable,  # (order of the frames in the cells) → `VideoModel` that predicts for these grids
@@ -146,7 +146,7 @@ def sample_grids(
     "DDIM with guidance, for which frames are cells of shuffled grids whenever the model looks at them."
     frames, side, texts = z.shape[2], settings.grid, torch.cat(texts)
     still = torch.arange(frames).expand(len(schedule), -1)
-    orders = shuffles(frames, len(schedule), settings.seed) if settings.shuffle else still
+    orders = shuffles(frames, len(schedule), settings.shuffle_seed) if settings.shuffle else still
     for i, t in run.steps('edit', schedule):
         cells = filled(orders[i], side**2)
         model, x = model_for(cells), make_grids(z[:, :, cells], side)

@@ -208,7 +208,7 @@ class TokenFlow:
     name, title, needs = 'tokenflow', 'TokenFlow', Needs(kinds=('image',))
     summary = "keyframes that look at each other, and all frames made of them by the source's own likeness"
     cost = '2 passes per step to prepare, then 1 pass of 3 clips and 1 of their keyframes'
-    limits = ("It keeps the source's layout, so a thing cannot take another form; what neither of two "
+    limits = ("It keeps the source's layout, so another form comes through in part; what neither of two "
               'keyframes shows is filled in with what is most alike.')
     invert_settings, edit_settings = TokenFlowInvert, TokenFlowEdit
 

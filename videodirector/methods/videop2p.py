@@ -38,7 +38,7 @@ class FrameZero(AttentionControl):
     def qkv(self, q, k, v, bias, here: Here):  # [slot, F, head, token, d]
         return q, k[:, :1].expand_as(k), v[:, :1].expand_as(v), bias
 
-# %% ../../nbs/methods/videop2p.ipynb #ae97ac07
+# %% ../../nbs/methods/videop2p.ipynb #bd127050
 @dataclass(frozen=True)
 class VideoP2PInvert:
     "How Video-P2P makes a clip editable."
@@ -50,7 +50,7 @@ class VideoP2PInvert:
     lr: float = option(InvertSettings.lr, 'learning rate of the null text; fades to half', low=0)
     tuning_steps: int = option(20, 'steps of tuning on the clip; 0: the variant without tuning', low=0)
     tuning_lr: float = option(1e-3, 'learning rate of the tuning', low=0)
-    seed: int = option(0, 'of the noise in the tuning', low=0)
+    tuning_seed: int = option(0, 'decides the noise of the tuning', low=0)
 
     def __post_init__(self): check_options(self)
 
@@ -75,7 +75,7 @@ class VideoP2PEdit:
 
     def __post_init__(self): check_options(self)
 
-# %% ../../nbs/methods/videop2p.ipynb #13c673df
+# %% ../../nbs/methods/videop2p.ipynb #211b8991
 def queries_of(
     model: VideoModel,
 ) -> dict[str, Tensor]:  # parameter → its weights, float32
@@ -88,14 +88,14 @@ def tune_clip(
     model: VideoModel,  # an image model
     z0: Tensor,  # clean latents [1,4,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
-    settings: VideoP2PInvert,  # tuning_steps, tuning_lr, seed
+    settings: VideoP2PInvert,  # tuning_steps, tuning_lr, tuning_seed
     run: Run,
 ) -> dict[str, Tensor]:  # parameter → tuned weights, float32
     "Teach the queries of all attention to predict this clip's noise, every frame looking at the first."
     weights = queries_of(model)
     parameters = {name: p for name, p in model.unet.named_parameters() if name in weights}
     adam = torch.optim.AdamW(weights.values(), lr=settings.tuning_lr, weight_decay=.01)
-    dice, abar = torch.Generator().manual_seed(settings.seed), model.scheduler.alphas_cumprod
+    dice, abar = torch.Generator().manual_seed(settings.tuning_seed), model.scheduler.alphas_cumprod
     with frozen(model.unet), torch.enable_grad(), attend(model.unet, [FrameZero()]) as at:
         at.begin(0, ('source',), *z0.shape[2:])
         for p in parameters.values(): p.requires_grad_()
@@ -188,10 +188,10 @@ def edit_latents(
         for side in z: check_finite(z[side], f'The {side} latent at editing step {i} (t = {t})')
     return z.get('edit', z['source'])
 
-# %% ../../nbs/methods/videop2p.ipynb #20805e38
+# %% ../../nbs/methods/videop2p.ipynb #e52de753
 class VideoP2P:
     "Video-P2P (CVPR 2024) as a method: frame-0 attention, tuning on the clip, decoupled guidance, control."
-    name, title, needs = 'videop2p', 'Video-P2P', Needs(kinds=('image',))
+    name, title, needs = 'video_p2p', 'Video-P2P', Needs(kinds=('image',))
     summary = 'frames that look at the first one, tuned on the clip, and one null text for the source alone'
     cost = ('tuning, then per step up to 13 passes and 10 ways back to prepare (null text), and 1 pass of 4 '
             'clips to edit; the fast variant 1 pass, then 1 of 3 clips')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BLANK', 'Traits', 'Limits', 'VideoModel', 'check_clip', 'check_size', 'is_visible', 'check_prompt', 'unknown_words',
-           'frozen', 'Wrapped']
+           'gradient_through', 'frozen', 'Wrapped']
 
 # %% ../../nbs/models/api.ipynb #994bb3ff
 from collections.abc import Callable
@@ -136,6 +136,19 @@ def unknown_words(
     return [word for word in dict.fromkeys(words) if word and pieces(word) > 1]
 
 # %% ../../nbs/models/api.ipynb #683516c9
+def gradient_through(
+    loss: Tensor,  # of what the network said
+    said: list[Tensor],  # its outputs, or what was heard inside, all that the loss is made of
+    x: Tensor,  # what the network was given
+) -> Tensor:  # shaped like x
+    """The gradient of a loss with respect to a network's input. The way back begins at entries of about 1,
+    whatever the loss is scaled by, so that half precision neither loses nor overflows it; scaled by powers of
+    two, which rounds nothing."""
+    seeds = torch.autograd.grad(loss, said)
+    scale = 2. ** torch.frexp(max(seed.abs().max() for seed in seeds)).exponent
+    return torch.autograd.grad(said, x, [seed / scale for seed in seeds])[0] * scale
+
+
 @contextmanager
 def frozen(
     module: torch.nn.Module,  # e.g. `model.unet`

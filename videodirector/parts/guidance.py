@@ -17,7 +17,7 @@ from torch import Tensor
 from ..attention.processor import AttentionControl, attend, probabilities
 from ..base.run import LOSS, Run, check_finite, wide
 from ..data.mask import Mask
-from ..models.api import VideoModel, frozen
+from ..models.api import VideoModel, frozen, gradient_through
 from .settings import STDG, TERMS
 from ..sampling.schedule import Schedule
 
@@ -169,7 +169,7 @@ def decoupled_guidance(
         now, eps = listen(model, z, t, text, heard)
         losses = decoupled_losses(before, now, mask, sites)
         total = sum(stdg.terms[name] * loss for name, loss in losses.items() if stdg.terms[name])
-        gradient, = torch.autograd.grad(total, z)
+        gradient = gradient_through(total, [now[site] for site in heard], z)
     check_finite(gradient, f'The guidance at t = {t}')
     return Pull(gradient, eps.detach(), {name: loss.item() for name, loss in losses.items()})
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from ..base.run import LOSS, Run, check_finite
 from ..base.settings import changed
-from ..models.api import VideoModel, frozen
+from ..models.api import VideoModel, frozen, gradient_through
 from .inversion import per_frame
 from .settings import InvertSettings
 from ..sampling.schedule import Schedule
@@ -34,14 +34,12 @@ def fit_null(
     t, frames = schedule.timesteps[i], z.shape[2]
     phi = phi.detach().clone().requires_grad_()
     adam = torch.optim.Adam([phi], lr=settings.lr * (1 - i / (2 * len(schedule))))
-    is_half = model.unet.dtype == torch.float16
-    scale = target.numel() if is_half else 1  # keeps half-precision gradients from vanishing
     losses = []
     for _ in range(settings.inner_steps):
         eps_u = model.predict(z, t, per_frame(phi, frames))
         loss = (schedule.step(schedule.guide(eps_c, eps_u), z, i) - target).square().mean()
         check_finite(loss, f'The null-text loss at step {i} (t = {t})')
-        phi.grad = torch.autograd.grad(loss * scale, phi)[0] / scale
+        phi.grad = gradient_through(loss, [eps_u], phi)
         adam.step()
         losses.append(loss.item())
         if losses[-1] < settings.tolerance + 2e-5 * i: break

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from ..base.given import check_type
 from ..data.mask import Mask
-from ..data.regions import box_mask
+from ..data.regions import are_numbers, box_mask
 from ..data.video import resize
 
 # %% ../../nbs/segment/prompts.ipynb #73aece65
@@ -31,7 +31,8 @@ def clicks_by_frame(
         clicks = [clicks] if len(clicks) and np.ndim(clicks[0]) == 0 else clicks
         for click in clicks:
             check_type(click, (tuple, list, np.ndarray, Tensor), 'A click', '(x, y), or (x, y, label)')
-            if len(click) not in (2, 3) or len(click) == 3 and click[2] not in (0, 1):
+            fits = len(click) in (2, 3) and are_numbers(click)
+            if not fits or len(click) == 3 and click[2] not in (0, 1):
                 raise ValueError(f'{tuple(click)} is no click; give (x, y), or (x, y, label) '
                                  'with label 1 on the thing and 0 beside it.')
         made[f] = [(click[0], click[1], int(click[2]) if len(click) == 3 else 1) for click in clicks]
