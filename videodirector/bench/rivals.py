@@ -156,7 +156,7 @@ PAPER = {  # method → figure in the paper's main table (VideoDirector, CVPR 20
     'tokenflow': dict(MS=.9669, PS=21.44, mP=17.94, mL=.313, US=4.22),
     'flatten': dict(MS=.9608, PS=21.24, mP=14.70, mL=.329, US=3.11),
     'rave': dict(MS=.9598, PS=21.61, mP=17.49, mL=.344, US=2.89),
-    'videop2p': dict(MS=.9446, PS=21.22, mP=17.66, mL=.340, US=3.78)}
+    'video_p2p': dict(MS=.9446, PS=21.22, mP=17.66, mL=.340, US=3.78)}
 BESIDE = dict(MS=('MS (DIS)', 4), PS=('WorldCLIP', 2), mP=('m.P (dB)', 2), mL=('judge distance', 3),
               US=(None, 2))  # figure of the paper → our column, digits
 
