@@ -111,6 +111,13 @@ def test_cells_are_options(table, tmp_path):
     assert words_of(dict(video='-x.mp4', stdg='true', layout='FALSE', point='1,2; 3,4,0')) == ['--stdg', '--no-layout', '--point=1,2', '--point=3,4,0', '--', '-x.mp4']
 
 
+def test_a_row_may_name_a_method_of_its_own(table):
+    path = table('video,source,target,method,shuffle_seed', 'clip.mp4,a,b,rave,7', 'clip.mp4,a,b,,')
+    args = parser().parse_args(['batch', str(path), '--out', 'out', '--steps', '9'])
+    first, second = (job_of(args, row) for row in read_jobs(path))
+    assert (first.method, first.shuffle_seed, first.steps, second.method) == ('rave', 7, 9, 'videodirector') and not hasattr(second, 'shuffle_seed')
+
+
 @pytest.mark.parametrize('lines, message', [
     (['video,target'], 'holds no jobs'), (['name,target', 'a,b'], 'Row 2 .* names no video'), (['video,target', 'a.mp4,b,c'], 'more cells than there are columns')])
 def test_what_is_no_table_is_refused(batch, table, tmp_path, lines, message):

@@ -21,7 +21,7 @@ from pathlib import Path
 from accelerate import PartialState
 from PIL import Image, ImageDraw
 from . import jobs
-from .cli import sentence
+from .cli import sentence, settings_kinds
 from .options import edit_options, method_options, model_options
 from .reports import batch_table
 from ..base.given import check_input
@@ -112,11 +112,11 @@ def job_of(
     row: dict[str, str],
 ) -> argparse.Namespace:  # of a command `edit`
     "The options of one job: what its row says, else what the command says."
-    parser = Words(add_help=False, allow_abbrev=False)
+    parser, words = Words(add_help=False, allow_abbrev=False), words_of(row)
     for options in (edit_options, model_options): options(parser)
-    method_options(parser, '')
+    method_options(parser, '', kinds=settings_kinds(['--method', args.method, *words]))
     own = {'jobs', 'run', 'show', 'keeps', 'unsaved'}
-    job = parser.parse_args(words_of(row), argparse.Namespace(**{
+    job = parser.parse_args(words, argparse.Namespace(**{
         name: value for name, value in vars(args).items() if name not in own}))
     home = args.jobs if args.jobs.is_dir() else args.jobs.parent
     for name in PATHS:
