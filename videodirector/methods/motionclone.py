@@ -110,8 +110,8 @@ def uneven_schedule(
     "The guided steps at the noisy end, the others over the rest; `ValueError` if there is no room for them."
     guided, plain, border = settings.guided, settings.steps - settings.guided, 1000 * (1 - settings.noisy)
     if not 1 <= plain <= border or guided > 1000 - border:
-        raise ValueError(f'{settings.steps} steps, {guided} of them guided in the noisiest {settings.noisy:g} '
-                         'of 1000 levels, do not fit; guide fewer than all, or take fewer steps.')
+        raise ValueError(f'{settings.steps} steps, {guided} of them guided in the noisiest '
+                         f'{settings.noisy:g} of 1000 levels, do not fit; guide fewer than all, or take fewer steps.')
     early = torch.linspace(border, 999, guided, dtype=torch.float64)
     late = torch.linspace(0, border - 1, plain, dtype=torch.float64)
     levels = every_level(model, settings.guidance_scale, settings.cfg)
