@@ -120,7 +120,7 @@ def test_seeds_fix_everything(tiny_model, state):
 def test_an_edit_says_how_it_was_made_and_can_be_recorded(state, tmp_path):
     record = Recording(kinds=('cross', 'temporal'), sites='up_blocks.*')
     made, silent = cloned(state, record=record), cloned(state)
-    torch.testing.assert_close(made.latents, silent.latents, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made.latents, silent.latents, rtol=1e-2, atol=1e-3)
     assert (made.method, made.prompt, made.source_prompt) == ('motionclone', PROMPT, 'a bear walking') and made.settings['strength'] == 2000
     assert {key[1:] for key in record.maps} == {(i, slot) for i in range(4) for slot in ('edit_uncond', 'edit_cond')}
     assert [w.text for w in record.words['edit_cond']] == PROMPT.split()

@@ -621,6 +621,11 @@ def test_threads_that_share_a_pipeline_wait_for_each_other(tiny_model):
     assert as_model(tiny_model.pipe).lock is tiny_model.lock is not make_tiny_model().lock
 
 
+@pytest.mark.parametrize('controls', [{}, dict(tau_c=0., tau_s=0., mutual=False)])
+def test_an_edit_remembers_no_gradients(tiny_model, inversion, controls):
+    assert not edited(tiny_model, inversion, **controls).latents.requires_grad
+
+
 def test_inverts_within_inference_mode(tiny_model, inversion):
     with torch.inference_mode(): inside = inverted(tiny_model, mask=box())
     assert torch.equal(inside.null.embeddings, inversion.null.embeddings)

@@ -220,7 +220,6 @@ class MotionClone:
             check_clip(model, clip.video)
             return model, read_motion(model, clip, settings or MotionSettings())
 
-    @torch.no_grad()
     def edit(self,
         state: tuple,  # from `prepare`
         prompt: str,  # what the new clip shows
@@ -231,7 +230,7 @@ class MotionClone:
         "Make the new clip. `FloatingPointError` naming the step where numbers blow up."
         check_type(settings, (CloneSettings, type(None)), 'The settings', 'a value `CloneSettings`')
         (model, motion), settings, started = state, settings or CloneSettings(), time.perf_counter()
-        with model.lock, torch.inference_mode(False), frozen(model.unet):
+        with model.lock, torch.inference_mode(False), torch.no_grad(), frozen(model.unet):
             check_prompt(model, prompt, 'target prompt')
             if settings.negative_prompt: check_prompt(model, settings.negative_prompt, 'negative prompt')
             if record is not None: record.name_words(model.tokenizer, edit_cond=prompt)

@@ -209,7 +209,6 @@ def guidance_term(
     return lambda i, z: guide(i, z)[1]
 
 # %% ../../nbs/09_director.ipynb #09d44b77
-@torch.no_grad()
 def edit(
     model: VideoModel,  # the one that made the inversion, or its diffusers pipeline
     inversion: Inversion,
@@ -228,7 +227,7 @@ def edit(
     check_type(run, (Run, type(None)), 'The run', 'a value `Run`')
     check_type(record, (Recording, type(None)), 'The record', 'a `Recording`')
     model, run, settings = as_model(model), run or Run(), changed(settings or EditSettings(), changes)
-    with model.lock, torch.inference_mode(False):  # its attention and tokenizer are this edit's for the time
+    with model.lock, torch.inference_mode(False), torch.no_grad():  # its attention is this edit's for the time
         started = time.perf_counter()
         check_prompt(model, prompt, 'target prompt')
         inversion = fitting(model, inversion, settings)
