@@ -227,7 +227,7 @@ def edit(
     check_type(run, (Run, type(None)), 'The run', 'a value `Run`')
     check_type(record, (Recording, type(None)), 'The record', 'a `Recording`')
     model, run, settings = as_model(model), run or Run(), changed(settings or EditSettings(), changes)
-    with model.lock, torch.inference_mode(False), torch.no_grad():  # its attention is this edit's for the time
+    with model.lock, torch.inference_mode(False), torch.no_grad():  # its attention is now this edit's
         started = time.perf_counter()
         check_prompt(model, prompt, 'target prompt')
         inversion = fitting(model, inversion, settings)
