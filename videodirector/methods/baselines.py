@@ -14,18 +14,18 @@ import torch
 from ..attention.processor import attend
 from ..base.given import check_type
 from ..base.run import Run
-from ..base.settings import check_options, option
+from ..base.settings import check_options
 from .api import Clip, Edit, Needs, check_needs
 from ..models.api import VideoModel, Wrapped, check_clip, check_prompt
 from ..parts.inject import Climb
 from ..parts.inversion import invert_ddim, sample_ddim
-from ..sampling.forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS
+from ..parts.settings import cfg_option, guidance_option, negative_option, steps_option
 
 # %% ../../nbs/methods/baselines.ipynb #e8c39f07
 @dataclass(frozen=True)
 class ClimbSettings:
     "How a clip is brought to its noise."
-    steps: int = option(STEPS, 'number of denoising steps S', low=2)
+    steps: int = steps_option()
 
     def __post_init__(self): check_options(self)
 
@@ -33,11 +33,9 @@ class ClimbSettings:
 @dataclass(frozen=True)
 class PromptSettings:
     "How its noise becomes a clip again."
-    guidance_scale: float = option(GUIDANCE_SCALE, 'strength w of classifier-free guidance', low=-1000,
-                                   high=1000)
-    cfg: str = option(CFG, 'form of classifier-free guidance: standard ε_u + w(ε_c − ε_u), '
-                           'videodirector ε_c + w(ε_c − ε_u)', choices=CFG_FORMS)
-    negative_prompt: str = option('', 'what guidance leads away from')
+    guidance_scale: float = guidance_option()
+    cfg: str = cfg_option()
+    negative_prompt: str = negative_option()
 
     def __post_init__(self): check_options(self)
 

@@ -31,7 +31,7 @@ from ..parts.control import first_steps
 from videodirector.parts.inject import (
     EDITED, SLOTS, Climb, climb, decoder_convs, decoder_sites, predict_slots, share_attention,
     share_features)
-from ..sampling.forms import GUIDANCE_SCALE, STEPS
+from ..parts.settings import guidance_option, negative_option, steps_option
 
 # %% ../../nbs/methods/flatten.ipynb #635c4d96
 def find_flow(
@@ -96,7 +96,7 @@ def trajectories(
 @dataclass(frozen=True)
 class FlattenInvert:
     "How FLATTEN finds the source's latents and trajectories."
-    steps: int = option(STEPS, 'number of denoising steps S', low=2)
+    steps: int = steps_option()
     finer: int = option(2, 'steps of the inversion for each of the sampling', low=1)
     flow: str = option('dis', "whose optical flow: OpenCV's DIS, or RAFT with weights that are there",
                        choices=('dis', 'raft'))
@@ -111,9 +111,8 @@ class FlattenInvert:
 @dataclass(frozen=True)
 class FlattenEdit:
     "How FLATTEN edits."
-    guidance_scale: float = option(GUIDANCE_SCALE, 'strength w of classifier-free guidance', low=-1000,
-                                   high=1000)
-    negative_prompt: str = option('', 'what the clip shall not show')
+    guidance_scale: float = guidance_option()
+    negative_prompt: str = negative_option()
     tau: float = option(.8, "share of the steps with the source's convolutions, queries and keys, 0 to 1",
                         low=0, high=1)
 

@@ -20,7 +20,8 @@ from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_needs
 from ..models.api import VideoModel, check_clip, check_prompt, frozen
 from ..parts.guidance import Listener, listen, no_graph_after, nudge
-from ..sampling.forms import CFG_FORMS, STEPS
+from ..parts.settings import cfg_option, guidance_option, negative_option, steps_option
+from ..sampling.forms import CFG_FORMS
 from ..sampling.schedule import Schedule, ddim
 
 # %% ../../nbs/methods/motionclone.ipynb #224ef63a
@@ -84,16 +85,15 @@ def read_motion(
 @dataclass(frozen=True)
 class CloneSettings:
     "How a clip with that motion is made. The defaults are for the embedded model."
-    steps: int = option(STEPS, 'number of denoising steps S', low=2)
+    steps: int = steps_option()
     guided: int = option(10, 'how many of them are guided by the motion, G', low=1)
     noisy: float = option(.3, 'share σ of the noise levels, the noisiest, that the guided steps are for',
                           low=0, high=1)
     ramp: int = option(2, 'guided steps over which the guidance comes, and goes', low=1)
     strength: float = option(10_000., 'λ, factor on the motion loss; 0 lets the prompt alone decide', low=0)
-    guidance_scale: float = option(3., 'strength w of classifier-free guidance', low=-1000, high=1000)
-    cfg: str = option(CFG_FORMS[1], 'form of classifier-free guidance: standard ε_u + w(ε_c − ε_u), '
-                                    'videodirector ε_c + w(ε_c − ε_u)', choices=CFG_FORMS)
-    negative_prompt: str = option('', 'what guidance leads away from')
+    guidance_scale: float = guidance_option(3.)
+    cfg: str = cfg_option(CFG_FORMS[1])
+    negative_prompt: str = negative_option()
     noise_seed: int = option(0, 'seed of the noise that the clip is made of')
 
     def __post_init__(self): check_options(self)

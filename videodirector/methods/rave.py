@@ -25,7 +25,7 @@ from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.controlled import control_images, controlled
 from ..parts.control import SLOTS
 from ..parts.inversion import invert_ddim
-from ..sampling.forms import GUIDANCE_SCALE, STEPS
+from ..parts.settings import guidance_option, steps_option
 from ..sampling.schedule import Schedule
 
 # %% ../../nbs/methods/rave.ipynb #ebda885d
@@ -81,7 +81,7 @@ def put_back(
 @dataclass(frozen=True)
 class RaveInvert:
     "How RAVE makes a clip editable."
-    steps: int = option(STEPS, 'number of denoising steps S', low=2)
+    steps: int = steps_option()
 
     def __post_init__(self): check_options(self)
 
@@ -89,8 +89,7 @@ class RaveInvert:
 @dataclass(frozen=True)
 class RaveEdit:
     "How RAVE edits a clip."
-    guidance_scale: float = option(GUIDANCE_SCALE, 'strength w of classifier-free guidance', low=-1000,
-                                   high=1000)
+    guidance_scale: float = guidance_option()
     grid: int = option(2, 'frames on a side of a grid; 1 is each frame by itself', low=1, high=32)
     shuffle: bool = option(True, 'deal the frames out to the grids anew for each step')
     shuffle_seed: int = option(0, 'decides the shuffles', low=0)

@@ -26,7 +26,7 @@ from ..parts.control import first_steps
 from videodirector.parts.inject import (
     AT_ONCE, SLOTS, Climb, climb, decoder_convs, decoder_sites, in_parts, predict_slots, share_attention,
     share_features)
-from ..sampling.forms import GUIDANCE_SCALE, STEPS
+from ..parts.settings import guidance_option, negative_option, steps_option
 
 # %% ../../nbs/methods/tokenflow.ipynb #6ded2db1
 def nearest_tokens(
@@ -130,7 +130,7 @@ def gathered(
 @dataclass(frozen=True)
 class TokenFlowInvert:
     "How TokenFlow finds the source's latents."
-    steps: int = option(STEPS, 'number of denoising steps S', low=2)
+    steps: int = steps_option()
     finer: int = option(2, 'steps of the inversion for each of the sampling', low=1)
 
     def __post_init__(self): check_options(self)
@@ -139,9 +139,8 @@ class TokenFlowInvert:
 @dataclass(frozen=True)
 class TokenFlowEdit:
     "How TokenFlow edits."
-    guidance_scale: float = option(GUIDANCE_SCALE, 'strength w of classifier-free guidance', low=-1000,
-                                   high=1000)
-    negative_prompt: str = option('', 'what the clip shall not show')
+    guidance_scale: float = guidance_option()
+    negative_prompt: str = negative_option()
     tau_f: float = option(.8, "share of the steps whose convolutions are the source's, 0 to 1", low=0, high=1)
     tau_qk: float = option(.5, "share of the steps whose keyframes look around with the source's queries and "
                                'keys, 0 to 1', low=0, high=1)

@@ -26,8 +26,7 @@ from ..parts.control import (
     SLOTS, CrossControl, LayoutControl, cross_schedule, first_steps, refine, replace_words, word_weights)
 from ..parts.inversion import invert_ddim
 from ..parts.null_text import NullText, optimise_null
-from ..parts.settings import EditSettings, InvertSettings
-from ..sampling.forms import GUIDANCE_SCALE, STEPS
+from ..parts.settings import EditSettings, InvertSettings, guidance_option, steps_option
 from ..sampling.schedule import Schedule
 
 # %% ../../nbs/methods/videop2p.ipynb #84038dcd
@@ -42,9 +41,8 @@ class FrameZero(AttentionControl):
 @dataclass(frozen=True)
 class VideoP2PInvert:
     "How Video-P2P makes a clip editable."
-    steps: int = option(STEPS, 'number of denoising steps S', low=2)
-    guidance_scale: float = option(GUIDANCE_SCALE, 'strength w of classifier-free guidance', low=-1000,
-                                   high=1000)
+    steps: int = steps_option()
+    guidance_scale: float = guidance_option()
     inner_steps: int = option(InvertSettings.inner_steps, 'most null-text updates per step; 0: the fast '
                               'variant, whose source is not guided', low=0)
     lr: float = option(InvertSettings.lr, 'learning rate of the null text; fades to half', low=0)
