@@ -60,7 +60,7 @@ def test_a_run_is_what_its_settings_say(tiny_model, runs):
 
 
 def test_no_null_text_is_no_update(runs):
-    assert runs.invert(START.but(inner_steps=0)).null.losses == [[]] * STEPS
+    assert runs.prepare(START.but(inner_steps=0))[1].null.losses == [[]] * STEPS
 
 
 @pytest.mark.parametrize('change, sentence', [
@@ -122,7 +122,7 @@ def test_only_what_differs_is_said():
 
 
 def test_every_setting_can_be_told():
-    changes = dict(clip='x', prompt='x', steps=7, guidance_scale=2., cfg='videodirector', negative_prompt='x', shared=True, inner_steps=0, lr=.1,
+    changes = dict(clip='x', method='tokenflow', prompt='x', steps=7, guidance_scale=2., cfg='videodirector', negative_prompt='x', shared=True, inner_steps=0, lr=.1,
                    tolerance=0., ellipse=True, nearest=True, stride=True, posterior=1, tau_c=.1, tau_s=.1, layout=False, mutual=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
                    region='background', recompute_guidance=True, blend=('a', 'b'), blend_threshold=.1, leading=True)
     known = {f.name for kind in (Settings, InvertSettings, EditSettings) for f in fields(kind)}
