@@ -1,10 +1,13 @@
 "Other methods on the board: their widgets, their model, their prepared clips."
+import re
 from dataclasses import fields
 
 import pytest
 import torch
-from board_cases import COMMON, SOURCE, START, STEPS, TARGET, box, video
+from board_cases import COMMON, FEW, SOURCE, START, STEPS, TARGET, box, video
+from browser import write_notebook
 from conftest import make_tiny_image_model, make_tiny_model
+from lessons import ROOT
 
 from videodirector.base.run import Run
 from videodirector.bench.rivals import entry_of
@@ -16,7 +19,6 @@ from videodirector.show.board_fields import Fields
 from videodirector.show.board_runs import Runs, Settings, differing
 
 OTHERS = [name for name in METHODS if name != 'videodirector']
-FEW = dict(video_p2p=dict(tuning_steps=1), motionclone=dict(steps=3, guided=1), tokenflow=dict(chunk=2))  # so that it takes no time
 
 
 @pytest.fixture(scope='module')
@@ -100,8 +102,8 @@ def test_the_weights_of_words_are_shown_to_methods_that_have_them(board):
 
 @pytest.mark.parametrize('name', OTHERS)
 def test_widgets_say_what_they_were_set_to_and_what_the_field_says(name):
-    usual, made = Settings('clip', TARGET, method=name), Fields(METHODS[name], print)
-    made.show(usual)
+    usual = Settings('clip', TARGET, method=name)
+    made = Fields(METHODS[name], usual, print)
     assert made.read(usual) == dict(invert=entry_of(name).invert, edit=entry_of(name).edit)
     for part, widgets in made.widgets.items():
         for f in fields(getattr(usual, part)):
@@ -110,7 +112,7 @@ def test_widgets_say_what_they_were_set_to_and_what_the_field_says(name):
 
 
 def test_a_range_is_kept():
-    steps = Fields(METHODS['rave'], print).widgets['invert']['steps']
+    steps = Fields(METHODS['rave'], START.by('rave'), print).widgets['invert']['steps']
     steps.value = 1
     assert steps.value == 2 and '2 or more' in steps.tooltip
 
@@ -142,3 +144,34 @@ def test_another_method_takes_over_what_its_inversion_shares():
     assert (p2p.steps, p2p.inner_steps, p2p.lr) == (STEPS, 1, .3) and p2p.tuning_steps == entry_of('video_p2p').invert.tuning_steps
     assert START.by('videodirector') is START and START.by('rave').by('tokenflow').invert.steps == STEPS
     assert differing(START.but(method='tokenflow', clip='other', finer=3), START) == {'method': 'TokenFlow', 'clip': 'other', 'finer': '3'}
+
+
+# ---- in a browser ----
+
+MAKE = f"""import sys
+sys.path[:0] = {[str(ROOT / folder) for folder in ('tests', 'tests/show')]}
+from board_cases import COMMON, SOURCE, TARGET, Board, Clip, Runs, box, video
+from conftest import make_tiny_image_model, make_tiny_model
+board = Board(Runs(make_tiny_model(), Clip(video(), SOURCE, box()), image=make_tiny_image_model, **COMMON), TARGET)
+board"""
+
+
+def test_another_method_is_chosen_and_run_in_a_browser(lab, tmp_path):
+    from playwright.sync_api import expect
+    lab.open(write_notebook(tmp_path / 'board.ipynb', MAKE, "print('it' + ' stands')", 'run, = board.runs.made.values()\nprint(run.edit.method, run.edit.settings["finer"], run.edit.settings["extended"])'))
+    for number, text in enumerate(('', 'it stands')): lab.run_cell(number, text)
+    out = lab.output(0)
+    expect(out.get_by_text('SA-II: sees the source')).to_be_visible()
+    out.get_by_label('method').select_option(label='FLATTEN')
+    expect(out.get_by_text('SA-II: sees the source')).to_have_count(0)
+    out.get_by_label('method').select_option(label='TokenFlow')
+    expect(out.get_by_text('keyframes that look at each other')).to_be_visible()
+    for name, value in ('finer', '1'), ('chunk', '2'):
+        number = out.get_by_label(name)
+        number.fill(value)
+        number.press('Tab')
+    out.get_by_label('extended').uncheck()
+    out.get_by_role('button', name=re.compile('Run$')).click()
+    expect(out.get_by_role('button', name='Pin')).to_have_count(1, timeout=30_000)
+    lab.run_cell(2, 'tokenflow 1 False')
+    assert lab.errors == []

@@ -98,8 +98,8 @@ class RaveEdit:
 
 # %% ../../nbs/methods/rave.ipynb #e44cfde3
 class FrameByFrame:
-    """A recording that is told of shuffled grids and files by frame, in the clip's order. It does not hear
-    sites so coarse that frames share a position."""
+    """A recording that is told of shuffled grids and files by frame, in the clip's order; of the frames that
+    a frame looks at, the last is itself. It does not hear sites so coarse that frames share a position."""
     def __init__(self,
         record,  # a `Recording`
         side: int,  # g
@@ -112,7 +112,10 @@ class FrameByFrame:
         return not any(n % self.side for n in here.size) and self.record.wants(here)
 
     def check_budget(self, step, total=None): self.record.check_budget(step, total)
-    def keep(self, p, here: Here): self.record.keep(self.cut(p, here), self.alone(here))
+
+    def keep(self, p, here: Here):
+        p = self.cut(p, here)
+        self.record.keep(self.own_last(p, here) if here.site.kind == 'spatial' else p, self.alone(here))
 
     def keep_keys(self, k, here: Here):
         of_text = here.site.kind == 'cross'  # the same words for every grid
@@ -124,6 +127,14 @@ class FrameByFrame:
         cells = dict(row=self.side, column=self.side, h=here.size[0] // self.side)
         x = rearrange(x, 's m head (row h column w) c -> s (m row column) head (h w) c', **cells)
         return put_back(x[:, :len(self.order)], self.order, 1)
+
+    def own_last(self, p, here: Here):
+        "Keys of [slot, F, head, position, key] cell by cell, for each frame from the one after its own."
+        cells = dict(row=self.side, column=self.side, h=here.size[0] // self.side)
+        p = rearrange(p, 's f head q (row h column w) -> s f head q (row column) (h w)', **cells)
+        n = self.side**2
+        turn = (self.order.argsort()[:, None] + 1 + torch.arange(n)) % n  # [F, n]
+        return p.gather(4, turn.to(p.device)[None, :, None, None, :, None].expand_as(p)).flatten(4)
 
     def alone(self, here: Here) -> Here:
         "The same place, as a frame has it."

@@ -231,7 +231,7 @@ class VideoP2P:
         prompt: str,  # target prompt
         settings: VideoP2PEdit | None = None,
         run: Run | None = None,
-        record=None,  # a `Recording`
+        record=None,  # a `Recording`; what spatial maps look at is the first frame
     ) -> Edit:
         "Edit the prepared clip; its own prompt reconstructs it. `FloatingPointError` if numbers blow up."
         check_type(settings, (VideoP2PEdit, type(None)), 'The settings', 'a value `VideoP2PEdit`')

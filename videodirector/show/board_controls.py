@@ -93,14 +93,13 @@ class Controls:
         on_change: Callable,  # function without arguments, called after each change
     ):
         self.runs, self.on_change, self.quiet, self.words = runs, None, True, {}
-        self.shown, self.fields = {}, {}  # method → what it was last set to, and the widgets of others
+        self.start, self.shown, self.fields = settings, {}, {}  # method → what it was last set to, and the widgets of others
         self.make()
         self.make_dials()
         self.arrange()
         single = self.clip, self.method, self.prompt, self.region, self.null_text, self.mutual, self.guidance_scale
         twofold = [control for dial in self.dials.values() for control in (dial.switch, dial.slider)]
         for control in (*single, *twofold): control.observe(self.changed, 'value')
-        self.start = settings
         self.show(settings)
         self.on_change = on_change
 
@@ -168,8 +167,7 @@ class Controls:
         name = method.name
         if name not in self.shown: self.shown[name] = self.start.by(name)
         if name not in self.fields and name != VideoDirector.name:
-            self.fields[name] = Fields(method, self.changed)
-            self.fields[name].show(self.shown[name])
+            self.fields[name] = Fields(method, self.shown[name], self.changed)
         weighed = [self.weights] * hasattr(self.shown[name].edit, 'weights')
         own = self.fields[name].box if name in self.fields else self.parts
         self.about.value = f'<small>{escape(f"{method.summary}. {method.limits}")}</small>'
@@ -207,13 +205,13 @@ class Controls:
         "Set all controls, and tell once."
         self.quiet, self.shown[s.method] = True, s
         self.clip.value, self.prompt.value, self.method.value = s.clip, s.prompt, s.method
-        self.fit()
+        self.choose(METHODS[s.method])
         if s.method in self.fields: self.fields[s.method].show(s)
         else: self.show_parts(s)
         self.fit()
-        weights = getattr(s.edit, 'weights', {})
-        self.show_words(list(dict.fromkeys([*self.words, *weights])))
-        for word, slider in self.words.items(): slider.value = weights.get(word, 1)
+        if hasattr(s.edit, 'weights'):
+            self.show_words(list(dict.fromkeys([*self.words, *s.edit.weights])))
+            for word, slider in self.words.items(): slider.value = s.edit.weights.get(word, 1)
         self.quiet = False
         if self.on_change: self.on_change()
 

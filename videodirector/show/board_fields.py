@@ -50,11 +50,13 @@ class Fields:
 
     def __init__(self,
         method: Method,
+        s,  # the board's `Settings`, of this method, to begin with
         on_change: Callable,  # called after each change with what ipywidgets tells of it
     ):
         kinds = dict(invert=method.invert_settings, edit=method.edit_settings)
         self.widgets = {part: {f.name: field_widget(kind, f) for f in offered(kind)}
                         for part, kind in kinds.items()}
+        self.show(s)
         titles, shown = dict(invert='inversion', edit='edit'), []
         for part, made in self.widgets.items():
             for widget in made.values(): widget.observe(on_change, 'value')
