@@ -49,3 +49,11 @@ def test_the_attention_is_given_back(tiny_model):
         if part == 'sampling': raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt): method.edit(method.prepare(tiny_model, CLIP, ClimbSettings(2), QUIET), 'a', run=Run(progress=False, on_step=stop), record=Recording())
     assert tiny_model.unet.attn_processors == before
+
+
+def test_steps_are_kept_for_this_clip_alone(tiny_model, tmp_path):
+    method, kept = InvertAndPrompt(), Run(progress=False, folder=tmp_path)
+    first, again = (method.prepare(tiny_model, CLIP, ClimbSettings(2), kept)[1] for _ in range(2))
+    assert torch.equal(first.pivots, again.pivots) and (tmp_path / 'pivot-002.safetensors').exists()
+    other = Clip(-CLIP.video, CLIP.prompt)
+    with pytest.raises(ValueError, match=r'from other inputs \(clip\)'): method.prepare(tiny_model, other, ClimbSettings(2), Run(progress=False, folder=tmp_path))

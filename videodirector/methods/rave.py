@@ -16,12 +16,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 from ..attention.processor import Here, attend
-from ..base.given import check_type
 from ..base.run import Run, check_finite
 from ..base.settings import check_options, option
-from .api import Clip, Edit, Needs, check_needs
+from .api import Clip, Edit, Needs, check_asked, check_given
 from .stored import sample_of
-from ..models.api import VideoModel, check_clip, check_prompt
+from ..models.api import VideoModel
 from ..models.controlled import control_images, controlled
 from ..parts.control import SLOTS
 from ..parts.inversion import invert_ddim
@@ -219,11 +218,8 @@ class RAVE:
         run: Run | None = None,
     ) -> tuple:  # model, `RaveInversion`
         "Invert the clip, frame by frame, without a prompt."
-        check_needs(self, model, clip.mask)
-        check_type(settings, (RaveInvert, type(None)), 'The settings', 'a value `RaveInvert`')
+        check_given(self, model, clip, settings)
         settings, run, started = settings or RaveInvert(), run or Run(), time.perf_counter()
-        check_clip(model, clip.video)
-        check_prompt(model, clip.prompt, 'source prompt')
         images = None if self.images is None else control_images(self.images, clip.video)
         with model.lock:
             schedule, z0 = model.schedule(settings.steps), model.encode(clip.video)
@@ -242,9 +238,8 @@ class RAVE:
         record=None,  # a `Recording`, which hears of frames, not of grids
     ) -> Edit:
         "Edit the prepared clip. `FloatingPointError` names the step where numbers blow up."
-        check_type(settings, (RaveEdit, type(None)), 'The settings', 'a value `RaveEdit`')
         (model, source), settings, started = state, settings or RaveEdit(), time.perf_counter()
-        check_prompt(model, prompt, 'target prompt')
+        check_asked(self, model, prompt, settings)
         def model_for(cells):
             if source.images is None: return model
             return self.helped(model, make_grids(source.images[:, :, cells], settings.grid))
