@@ -29,7 +29,7 @@ from ..models.api import VideoModel, Wrapped
 from ..models.sources import as_model
 from ..parts.control import first_steps
 from videodirector.parts.inject import (
-    EDITED, SLOTS, Climb, climb, decoder_convs, decoder_sites, predict_slots, share_attention,
+    EDITED, SLOTS, Climb, climb, decoder_convs, decoder_sites, finer_option, predict_slots, share_attention,
     share_features)
 from ..parts.settings import guidance_option, negative_option, steps_option
 
@@ -97,7 +97,7 @@ def trajectories(
 class FlattenInvert:
     "How FLATTEN finds the source's latents and trajectories."
     steps: int = steps_option()
-    finer: int = option(2, 'steps of the inversion for each of the sampling', low=1)
+    finer: int = finer_option()
     flow: str = option('dis', "whose optical flow: OpenCV's DIS, or RAFT with weights that are there",
                        choices=('dis', 'raft'))
     dense: bool = option(True, 'all tokens of all frames look at each other')

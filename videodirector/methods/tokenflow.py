@@ -23,9 +23,9 @@ from .stored import sample_of
 from ..models.api import VideoModel
 from ..models.sources import as_model
 from ..parts.control import first_steps
-from videodirector.parts.inject import (
-    AT_ONCE, SLOTS, Climb, climb, decoder_convs, decoder_sites, in_parts, predict_slots, share_attention,
-    share_features)
+from ..parts.inject import (
+    AT_ONCE, SLOTS, Climb, climb, decoder_convs, decoder_sites, finer_option, in_parts, predict_slots,
+    share_attention, share_features)
 from ..parts.settings import guidance_option, negative_option, steps_option
 
 # %% ../../nbs/methods/tokenflow.ipynb #6ded2db1
@@ -131,7 +131,7 @@ def gathered(
 class TokenFlowInvert:
     "How TokenFlow finds the source's latents."
     steps: int = steps_option()
-    finer: int = option(2, 'steps of the inversion for each of the sampling', low=1)
+    finer: int = finer_option()
 
     def __post_init__(self): check_options(self)
 
