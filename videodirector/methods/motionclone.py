@@ -77,7 +77,6 @@ def read_motion(
 ) -> Motion:
     "One pass over the noised clip (MotionClone, ICLR 2025), empty prompt, left after the block that is read."
     z0, run, sites = model.encode(clip.video), run or Run(), model.sites('temporal', f'{settings.block}.*')
-    run.bind(clip=z0, method=MotionClone.name, settings=asdict(settings), model=sample_of(model))
 
     def read():
         levels = every_level(model)
@@ -226,8 +225,10 @@ class MotionClone:
     ) -> tuple:  # model, `Motion`
         "Read the motion. Raises a one-sentence `ValueError` for a model or a clip that does not fit."
         check_given(self, model, clip, settings)
+        settings, run = settings or MotionSettings(), run or Run()
         with model.lock, torch.inference_mode(False):
-            return model, read_motion(model, clip, settings or MotionSettings(), run)
+            run.bind(clip=clip.video, method=self.name, settings=asdict(settings), model=sample_of(model))
+            return model, read_motion(model, clip, settings, run)
 
     def edit(self,
         state: tuple,  # from `prepare`
