@@ -58,7 +58,8 @@ class InvertAndPrompt:
         check_given(self, model, clip, settings)
         settings, run, started = settings or ClimbSettings(), run or Run(), time.perf_counter()
         with model.lock, torch.inference_mode(False):
-            plan, z0, text = model.schedule(settings.steps), model.encode(clip.video), model.embed(clip.prompt)
+            plan, text = model.schedule(settings.steps), model.embed(clip.prompt)
+            z0 = model.encode(clip.video)
             run.bind(clip=z0, prompt=text, method=self.name, settings=asdict(settings),
                      model=sample_of(model))
             pivots = invert_ddim(model, z0, text, plan, run)

@@ -65,7 +65,7 @@ def every_level(
     return model.schedule(1000, guidance_scale, cfg)
 
 
-KEPT = {'top': torch.tensor(0.), 'frame': torch.tensor(0)}  # of a layer: probability and key frame, their types
+KEPT = {'top': torch.tensor(0.), 'frame': torch.tensor(0)}  # of a layer: probability and key frame, by type
 
 
 @torch.no_grad()

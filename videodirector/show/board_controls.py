@@ -93,13 +93,14 @@ class Controls:
         on_change: Callable,  # function without arguments, called after each change
     ):
         self.runs, self.on_change, self.quiet, self.words = runs, None, True, {}
-        self.start, self.shown, self.fields = settings, {}, {}  # method → what it was last set to, and the widgets of others
+        self.start, self.shown = settings, {}  # method → what it was last set to
+        self.fields = {}  # method → its widgets, but for VideoDirector
         self.make()
         self.make_dials()
         self.arrange()
-        single = self.clip, self.method, self.prompt, self.region, self.null_text, self.mutual, self.guidance_scale
+        single = self.clip, self.prompt, self.region, self.null_text, self.mutual, self.guidance_scale
         twofold = [control for dial in self.dials.values() for control in (dial.switch, dial.slider)]
-        for control in (*single, *twofold): control.observe(self.changed, 'value')
+        for control in (self.method, *single, *twofold): control.observe(self.changed, 'value')
         self.show(settings)
         self.on_change = on_change
 

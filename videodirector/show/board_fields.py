@@ -42,7 +42,7 @@ def field_widget(
     if kind is str: return w.Text(**about)
     if (low, high) == (0, 1): return w.FloatSlider(min=0, max=1, step=.05, **about)
     ends = dict(min=-EXACT if low is None else low, max=EXACT if high is None else high)
-    return (w.BoundedIntText if kind is int else w.BoundedFloatText)(**ends, step=1 if kind is int else None, **about)
+    return w.BoundedIntText(**ends, **about) if kind is int else w.BoundedFloatText(**ends, **about)
 
 # %% ../../nbs/show/board_fields.ipynb #eb861b9f
 class Fields:

@@ -223,7 +223,8 @@ class Runs:
         image: VideoModel | Callable | None = None,  # model for image methods, or what loads it when needed
         **changes,  # settings by name, such as steps=8
     ):
-        self.model, self.image, self.clips = model, image, clips if isinstance(clips, dict) else {'clip': clips}
+        self.model, self.image = model, image
+        self.clips = clips if isinstance(clips, dict) else {'clip': clips}
         for clip in self.clips.values():
             check_clip(model, clip.video)
             check_prompt(model, clip.prompt, 'source prompt')
@@ -264,9 +265,10 @@ class Runs:
         "What a run has to do: part → passes through the UNet, there or back, roughly."
         if s in self.made: return {}
         def of(settings, name, other=0): return getattr(settings, name, other)
-        steps, null = of(s.invert, 'steps'), 2 + 3 * bool(of(s.invert, 'stdg')) + 2 * of(s.invert, 'inner_steps')
+        steps = of(s.invert, 'steps')
+        tuning = 2 + 3 * bool(of(s.invert, 'stdg')) + 2 * of(s.invert, 'inner_steps')
         first = {'tuning': 3 * of(s.invert, 'tuning_steps'), 'inversion': steps * of(s.invert, 'finer', 1),
-                 'null text': null * steps * hasattr(s.invert, 'inner_steps')}
+                 'null text': tuning * steps * hasattr(s.invert, 'inner_steps')}
         last = {'edit': 3.2 * (steps or of(s.edit, 'steps')), 'measuring': 10.}
         parts = last if s.prepared in self.states else first | last
         return {part: passes for part, passes in parts.items() if passes}
