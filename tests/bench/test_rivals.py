@@ -86,6 +86,19 @@ def test_what_is_stored_is_not_done_again(out, tiny, monkeypatch):
     assert len(read_figures(out, NAMES, ENTRIES)['invert_and_prompt']) == 0, 'other settings are another row'
 
 
+def test_a_table_is_of_the_pairs_that_were_asked_for(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr('videodirector.app.measure.ENTRIES', tiny)
+    out = tmp_path / 'out'
+    command = ['benchmark', '--methods', 'do_nothing', '--device', 'cpu', '--out', str(out), '--quiet', '--pairs']
+    for count in 2, 1:
+        assert main([*command, str(count)]) == 0
+        report = json.loads((out / 'methods.json').read_text())
+        assert report['pairs'] == len(report['figures']['do_nothing']) == count
+    row = json.loads((file := out / '000' / 'do_nothing.json').read_text())
+    file.write_text(json.dumps(row | dict(target='a scene of another world', figures={})))
+    assert main([*command, '1']) == 0 and json.loads(file.read_text()) | dict(figures=0) == row | dict(figures=0), 'it is measured anew'
+
+
 def test_videodirector_runs_in_full_and_the_others_by_their_defaults():
     full = Setting()
     assert (entry_of('videodirector').invert, entry_of('videodirector').edit) == (full.invert, full.edit) and full.invert.stdg

@@ -176,12 +176,11 @@ def run_benchmark(
     device = check_device(args.device)
     weights_in(args.weights)
     args.out.mkdir(parents=True, exist_ok=True)
-    check_alike(read_figures(args.out, names, rows), args)  # what cannot be read is refused before the work
-    pairs = edit_pairs(args.pairs)
+    pairs, kept = edit_pairs(args.pairs), partial(read_figures, args.out, names, rows, args.pairs)
+    check_alike(kept(), args)  # rows that cannot be read are refused before the work
     run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet, rows)
     report = dict(pairs=len(pairs), settings=settings,
-                  machine=machine(device),
-                  figures=read_figures(args.out, names, rows)) | (dict(methods=names) if by_method else {})
+                  machine=machine(device), figures=kept()) | (dict(methods=names) if by_method else {})
     write_benchmark(args.out, report, contact_sheet(args.out, names, range(len(pairs))))
     return report
 
