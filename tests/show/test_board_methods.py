@@ -165,7 +165,7 @@ def test_another_method_is_chosen_and_run_in_a_browser(lab, tmp_path):
     out.get_by_label('method').select_option(label='FLATTEN')
     expect(out.get_by_text('SA-II: sees the source')).to_have_count(0)
     out.get_by_label('method').select_option(label='TokenFlow')
-    expect(out.get_by_text('keyframes that look at each other')).to_be_visible()
+    expect(out.get_by_text('Keyframes that look at each other')).to_be_visible()
     for name, value in ('finer', '1'), ('chunk', '2'):
         number = out.get_by_label(name)
         number.fill(value)

@@ -171,7 +171,8 @@ class Controls:
             self.fields[name] = Fields(method, self.shown[name], self.changed)
         weighed = [self.weights] * hasattr(self.shown[name].edit, 'weights')
         own = self.fields[name].box if name in self.fields else self.parts
-        self.about.value = f'<small>{escape(f"{method.summary}. {method.limits}")}</small>'
+        says = f'{method.summary[0].upper()}{method.summary[1:]}. {method.limits}'
+        self.about.value = f'<div style="line-height:1.3;font-size:.85em">{escape(says)}</div>'
         self.box.children = (*self.first, own, *weighed)
 
     def show_words(self, words: list[str]) -> None:
