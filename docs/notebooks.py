@@ -11,8 +11,10 @@ from lessons import NBS, NOTE, ROOT, directives, name_of
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets import default
+from traitlets.config import Config
 
 HERE = Path(__file__).parent
+SHOWN = ['image/gif', 'text/html', 'text/markdown', 'image/svg+xml', 'image/png', 'image/jpeg', 'text/plain']  # the first that an output has
 NAMES = re.compile(r'^(?:def|class) ([a-zA-Z]\w*)|^([A-Z][A-Z_]+) = ', re.M)
 
 
@@ -52,6 +54,12 @@ class Exporter(HTMLExporter):
 
     @default('extra_template_basedirs')
     def _basedirs_default(self): return [str(HERE)]
+
+    @property
+    def default_config(self):
+        settings = super().default_config.copy()
+        settings.merge(Config(NbConvertBase=Config(display_data_priority=SHOWN)))
+        return settings
 
     def default_filters(self):
         yield from super().default_filters()

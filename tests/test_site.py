@@ -4,6 +4,7 @@ import re
 
 import nbformat
 import pytest
+from browser import FLAGS, browser_missing, chromium
 from lessons import NBS, ROOT, lessons, name_of, notebooks
 from nbformat import v4
 
@@ -46,6 +47,22 @@ def test_a_lesson_is_shown_without_what_is_for_tools(site):
 def test_the_index_says_how_long_each_lesson_takes(site):
     assert len(re.findall(r'<span class="time">\d+ min</span>', text_of(site, 'index.html'))) == len(lessons())
     assert 'method.svg' in text_of(site, 'index.html')
+
+
+@pytest.mark.skipif(bool(browser_missing()), reason=str(browser_missing()))
+def test_pages_fit_a_phone_and_ask_for_nothing(site):
+    from playwright.sync_api import sync_playwright
+    wide, asked = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=FLAGS)
+        page = browser.new_page(viewport=dict(width=390, height=844), color_scheme='dark')
+        page.on('request', lambda request: request.url.startswith(('file:', 'data:')) or asked.append(request.url))
+        for address in SOME:
+            page.goto((site.out / address).as_uri())
+            if page.evaluate('document.documentElement.scrollWidth') > 390: wide.append(address)
+        background = page.evaluate('getComputedStyle(document.body).backgroundColor')
+        browser.close()
+    assert (wide, asked, background) == ([], [], 'rgb(18, 21, 29)')
 
 
 def test_a_folder_with_something_else_stays(tmp_path):
