@@ -16,7 +16,7 @@ from videodirector.show.diagram import method_diagram
 
 from .api import read_package
 from .notebooks import HERE, Exporter, body_of, promise_of, title_of
-from .reading import amount
+from .reading import Amount, amount
 
 highlight = Highlight2HTML(pygments_lexer='python')
 
@@ -27,7 +27,7 @@ class Place:
     path: Path
     title: str
     promise: str  # HTML
-    minutes: float
+    amount: Amount
 
     @property
     def page(self) -> str: return f'{name_of(self.path)}.html'
@@ -35,7 +35,7 @@ class Place:
 
 def place_of(path: Path) -> Place:
     nb = nbformat.read(path, as_version=4)
-    return Place(path, title_of(nb), markdown2html(promise_of(nb)).removeprefix('<p>').removesuffix('</p>'), amount(nb).minutes)
+    return Place(path, title_of(nb), markdown2html(promise_of(nb)).removeprefix('<p>').removesuffix('</p>'), amount(nb))
 
 
 def said(text: str) -> str:
@@ -88,7 +88,7 @@ class Site:
     def notebook(self, place: Place, before: Place | None = None, after: Place | None = None) -> None:
         "A lesson or a shelf."
         lesson, root = place in self.course, '../' * place.page.count('/')
-        above = f'Lesson · {place.minutes:.0f} minutes to read' if lesson else ''
+        above = f'Lesson · {place.amount.minutes:.0f} minutes to read' if lesson else ''
         if module := next((m for m in self.modules if m.notebook == f'{name_of(place.path)}.ipynb'), None):
             above += ' · ' * bool(above) + f'<a href="{root}{address_of(module)}">API: {module.name}</a>'
         ends = {name: (p.page, p.title) for name, p in (('before', before), ('after', after)) if p}
@@ -96,7 +96,7 @@ class Site:
 
     def home(self) -> None:
         "The index notebook, with the method's diagram and the time that each lesson takes."
-        minutes = {place.path.name: place.minutes for place in self.course}
+        minutes = {place.path.name: place.amount.minutes for place in self.course}
 
         def add(cell):
             row = r'^(\| \[[^\]]+\]\((\d\w*\.ipynb)\)) \|'

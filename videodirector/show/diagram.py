@@ -23,7 +23,7 @@ PARTS = {
     'pivots': 'the latents on that way, one for every step',
     'masks': 'where the thing is in every frame; SAM 2 finds it from a click',
     'STDG': 'pulls the sampled path back to the pivots, by motion and by look',
-    'null text': 'an embedding of "no prompt" for every step and frame, tuned so that sampling meets pivots',
+    'null text': 'an embedding of "no prompt" per step and frame, tuned until sampling follows the pivots',
     'edit loop': 'samples with the target prompt, from the noise that the inversion found',
     'CA': 'cross-attention control: words that stay look where they looked',
     'SA-I': 'self-attention control in the first steps, for the layout of the source',
