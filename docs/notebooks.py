@@ -14,7 +14,7 @@ from traitlets import default
 from traitlets.config import Config
 
 HERE = Path(__file__).parent
-SHOWN = ['image/gif', 'text/html', 'text/markdown', 'image/svg+xml', 'image/png', 'image/jpeg', 'text/plain']  # the first that an output has
+SHOWN = ['image/svg+xml', 'image/gif', 'text/html', 'text/markdown', 'image/png', 'image/jpeg', 'text/plain']  # the first that an output has
 NAMES = re.compile(r'^(?:def|class) ([a-zA-Z]\w*)|^([A-Z][A-Z_]+) = ', re.M)
 
 

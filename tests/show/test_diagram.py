@@ -1,4 +1,5 @@
 "The method's diagram: every part can be lit, words can be read on what is behind them, boxes do not meet."
+import base64
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -42,6 +43,12 @@ def test_dark_has_every_paint_and_light_needs_no_style():
     assert all(f'.f-{name}{{fill:{dark}}}' in style for name, (_, dark) in PAINTS.items())
     root = ElementTree.fromstring(svg)
     assert [x.attrib for x in root.iter() if 'f-' in x.get('class', '') and not x.get('fill', '').startswith('#')] == []
+
+
+def test_the_picture_in_html_is_the_drawing():
+    html = ElementTree.fromstring(method_diagram('STDG')._repr_html_().replace('>', '/>'))
+    kind, data = html.get('src').split(',')
+    assert kind == 'data:image/svg+xml;base64' and base64.b64decode(data).decode() == drawing(('STDG',)) and '[STDG]' in html.get('alt')
 
 
 def test_boxes_do_not_meet():

@@ -9,6 +9,7 @@ __all__ = ['PARTS', 'FONTS', 'PAINTS', 'FILMS', 'BOXES', 'ARROWS', 'TEXT', 'tag'
 # %% ../../nbs/show/diagram.ipynb #3cdffdd6
 import random
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
 
@@ -210,6 +211,11 @@ class MethodDiagram:
     lit: tuple[str, ...] = ()  # parts that are lit up, of `PARTS`
 
     def _repr_svg_(self) -> str: return drawing(self.lit)
+
+    def _repr_html_(self) -> str:
+        "The same as a picture, which JupyterLab shows even in a notebook that it does not trust."
+        data = b64encode(drawing(self.lit).encode()).decode()
+        return f'<img alt="{escape(repr(self))}" src="data:image/svg+xml;base64,{data}">'
 
     def __repr__(self) -> str:
         text = TEXT
