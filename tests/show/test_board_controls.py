@@ -24,7 +24,7 @@ def test_the_clock_starts_with_the_pace_of_before():
 
 @pytest.mark.parametrize('changes', [
     {}, dict(tau_s=0., tau_c=.3, mutual=False), dict(eta_f=0., eta_b=5., zeta_f=.25, zeta_b=0.), dict(weights={'brown tiger': 2., 'grass': .5}),
-    dict(prompt='a red bear', shared=True, guidance_scale=7.5, region='background'), dict(clip='other', prompt='x' * 200)], ids=str)
+    dict(prompt='a red bear', null='shared', guidance_scale=7.5, region='background'), dict(clip='other', prompt='x' * 200)], ids=str)
 def test_controls_say_what_they_were_set_to(runs, changes):
     settings = START.but(**changes)
     controls = Controls(runs, START, lambda: None)
