@@ -1,9 +1,11 @@
 "Other ways up and down: the fixed point inverts exactly, direct inversion stays on its path, the source prompt as nothing switches guidance off."
 import warnings
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
+from conftest import make_tiny_model
 from torch.testing import assert_close
 
 from videodirector.base.run import Run
@@ -17,7 +19,7 @@ from videodirector.sampling.schedule import Schedule
 
 SOURCE, TARGET = 'a brown bear walking on grass', 'a brown tiger walking on grass'
 QUIET = Run(progress=False)
-KINDS = ('none', 'source', 'proximal')
+STEPS = 3
 
 
 class Toy:
@@ -35,7 +37,20 @@ def box():
     return mask
 
 
-def inverted(model, **settings): return invert(model, clip(), SOURCE, box(), run=QUIET, **(dict(steps=4, inner_steps=1) | settings))
+@pytest.fixture(scope='module')
+def tiny(): return make_tiny_model()  # no test changes it
+
+
+@pytest.fixture(scope='module')
+def inverted(tiny):
+    "Inverts the clip with some settings, the same ones once."
+    @cache
+    def inverted(**settings): return invert(tiny, clip(), SOURCE, box(), run=QUIET, steps=STEPS, **settings)
+    return inverted
+
+
+@pytest.fixture(scope='module')
+def edited(tiny): return lambda inversion, prompt=TARGET: edit(tiny, inversion, prompt, run=QUIET).latents
 
 
 @pytest.fixture
@@ -67,11 +82,6 @@ def test_each_evaluation_comes_nearer(levels):
     assert errors == sorted(errors, reverse=True) and errors[-1] < .1 * errors[0]
 
 
-def test_one_evaluation_is_ddim(tiny_model):
-    z, text, s = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0)), tiny_model.embed('a bear'), tiny_model.schedule(3)
-    assert torch.equal(invert_ddim(at_fixed_point(tiny_model, s, 1), z, text, s, QUIET), invert_ddim(tiny_model, z, text, s, QUIET))
-
-
 def test_a_step_that_runs_away_stays_as_ddim_has_it(levels):
     model, z, text = Toy(-30.), .01 * noise(), torch.zeros(1, 1, 1, dtype=torch.float64)
     with pytest.warns(UserWarning, match='moves away from its fixed point.*inversion step at t = 999'):
@@ -82,14 +92,14 @@ def test_a_step_that_runs_away_stays_as_ddim_has_it(levels):
         at_fixed_point(Toy(.3), levels, 200).predict(z, 999, text)
 
 
-def test_the_climb_is_chosen_by_name(tiny_model):
-    z, text, s = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0)), tiny_model.embed('a bear'), tiny_model.schedule(3)
-    def found(**how): return find_pivots(tiny_model, z, text, s, InvertSettings(**how), QUIET)
-    plain = invert_ddim(tiny_model, z, text, s, QUIET)
-    assert torch.equal(found(), plain) and torch.equal(found(evaluations=5), plain)
-    better = found(inversion='fixed-point')
-    assert torch.equal(better, invert_ddim(at_fixed_point(tiny_model, s, 2), z, text, s, QUIET)) and not torch.equal(better, plain)
-    assert not torch.equal(found(inversion='fixed-point', evaluations=3), better)
+def test_the_climb_is_chosen_by_name(levels):
+    model, z, text = Toy(.3), noise(), torch.zeros(1, 1, 1, dtype=torch.float64)
+    def found(**how): return find_pivots(model, z, text, levels, InvertSettings(**how), QUIET)
+    def by_hand(n): return invert_ddim(at_fixed_point(model, levels, n), z, text, levels, QUIET)
+    plain, better = invert_ddim(model, z, text, levels, QUIET), found(inversion='fixed-point')
+    for same in (found(), found(evaluations=5), by_hand(1)): assert torch.equal(same, plain)
+    assert torch.equal(better, by_hand(2)) and torch.equal(found(inversion='fixed-point', evaluations=3), by_hand(3))
+    assert not torch.equal(better, plain) and not torch.equal(better, by_hand(3))
 
 
 # the proximal threshold
@@ -145,12 +155,11 @@ def test_proximal_guidance_between_all_and_none(levels, step, cfg):
 
 # the null text of each kind
 
-@pytest.fixture
-def case(tiny_model):
+@pytest.fixture(scope='module')
+def case(tiny):
     "model, pivots, text, schedule"
-    schedule, text = tiny_model.schedule(4), tiny_model.embed(SOURCE)
-    z0 = torch.randn(1, 4, 3, 4, 6, generator=torch.manual_seed(0))
-    return tiny_model, invert_ddim(tiny_model, z0, text, schedule, QUIET), text, schedule
+    schedule, text = tiny.schedule(STEPS), tiny.embed(SOURCE)
+    return tiny, invert_ddim(tiny, tiny.encode(clip()), text, schedule, QUIET), text, schedule
 
 
 @pytest.mark.parametrize('null', ['multi-frame', 'shared'])
@@ -160,84 +169,75 @@ def test_what_is_tuned_is_tuned_as_ever(case, null):
     assert torch.equal(found.embeddings, expected.embeddings) and found.losses == expected.losses and torch.equal(found.latents, expected.latents)
 
 
-def test_what_is_not_tuned_costs_nothing(case):
+def test_what_is_not_tuned_asks_nothing(case):
     model, pivots, text, schedule = case
     def untouched(*args): raise AssertionError
     for null, words in (('none', 'red hat'), ('source', SOURCE), ('proximal', SOURCE)):
         settings = InvertSettings(null=null, negative_prompt=words if null == 'none' else '')
         found = find_null(Wrapped(model, untouched), pivots, text, schedule, settings, run=QUIET)
-        assert torch.equal(found.embeddings, model.embed(words).expand(4, 1, -1, -1)) and found.losses == [[]] * 4
+        assert torch.equal(found.embeddings, model.embed(words).expand(STEPS, 1, -1, -1)) and found.losses == [[]] * STEPS
     with pytest.raises(ValueError, match="null is 'none', which is not tuned; give one of multi-frame, shared"): optimise_null(*case, null='none')
 
 
 # the whole method
 
-def test_the_defaults_are_the_former_path(tiny_model):
-    made = inverted(tiny_model, inner_steps=2)
-    text, schedule = tiny_model.embed(SOURCE), tiny_model.schedule(4)
-    pivots = invert_ddim(tiny_model, tiny_model.encode(clip()), text, schedule, QUIET)
-    null = optimise_null(tiny_model, pivots, text, schedule, inner_steps=2, run=QUIET)
+def test_the_defaults_are_the_former_path(tiny, case, inverted, edited):
+    _, pivots, text, schedule = case
+    made, null = inverted(inner_steps=2), optimise_null(*case, inner_steps=2, run=QUIET)
     assert torch.equal(made.pivots, pivots) and torch.equal(made.null.embeddings, null.embeddings) and torch.equal(made.null.latents, null.latents)
-    assert torch.equal(reconstruct(tiny_model, made, QUIET).latents, sample_ddim(tiny_model, pivots[-1:], text, null.embeddings, schedule, QUIET))
-    named = inverted(tiny_model, inner_steps=2, inversion='ddim', null='multi-frame')
-    assert torch.equal(edit(tiny_model, named, TARGET, run=QUIET).latents, edit(tiny_model, made, TARGET, run=QUIET).latents)
+    named, ended = inverted(inner_steps=2, inversion='ddim', null='multi-frame'), sample_ddim(tiny, pivots[-1:], text, null.embeddings, schedule, QUIET)
+    assert torch.equal(edited(made, SOURCE), ended) and torch.equal(edited(named), edited(made))
 
 
 @pytest.mark.parametrize('inversion', ['ddim', 'fixed-point'])
-def test_direct_inversion_reconstructs_exactly(tiny_model, inversion):
-    made = inverted(tiny_model, inversion=inversion, null='none')
-    assert torch.equal(made.null.latents, made.pivots[:1])
-    for again in (reconstruct(tiny_model, made, QUIET), edit(tiny_model, made, SOURCE, run=QUIET)): assert torch.equal(again.latents, made.pivots[:1])
+def test_direct_inversion_reconstructs_exactly(tiny, inverted, edited, inversion):
+    made = inverted(inversion=inversion, null='none')
+    for end in (made.null.latents, reconstruct(tiny, made, QUIET).latents, edited(made, SOURCE)): assert torch.equal(end, made.pivots[:1])
 
 
-def test_direct_inversion_leaves_the_edit_alone(tiny_model):
+def test_direct_inversion_leaves_the_edit_alone(inverted, edited):
     "The edit's source slots read the pivots already: it is the edit without updates."
-    direct, untuned = inverted(tiny_model, null='none'), inverted(tiny_model, inner_steps=0)
-    assert torch.equal(edit(tiny_model, direct, TARGET, run=QUIET).latents, edit(tiny_model, untuned, TARGET, run=QUIET).latents)
-    assert not torch.equal(reconstruct(tiny_model, untuned, QUIET).latents, untuned.pivots[:1])
+    direct, untuned = inverted(null='none'), inverted(inner_steps=0)
+    assert torch.equal(edited(direct), edited(untuned)) and not torch.equal(edited(untuned, SOURCE), untuned.pivots[:1])
 
 
-def test_the_source_as_nothing_is_the_source_as_negative_prompt(tiny_model):
-    source, negative = inverted(tiny_model, null='source'), inverted(tiny_model, negative_prompt=SOURCE, inner_steps=0)
-    for prompt in (SOURCE, TARGET): assert torch.equal(edit(tiny_model, source, prompt, run=QUIET).latents, edit(tiny_model, negative, prompt, run=QUIET).latents)
-    plain = sample_ddim(tiny_model, source.pivots[-1:], tiny_model.embed(SOURCE), None, source.schedule, QUIET)
-    assert_close(reconstruct(tiny_model, source, QUIET).latents, plain, rtol=1e-4, atol=1e-4)
+def test_the_source_as_nothing_is_the_source_as_negative_prompt(tiny, inverted, edited):
+    source, negative = inverted(null='source'), inverted(negative_prompt=SOURCE, inner_steps=0)
+    for prompt in (SOURCE, TARGET): assert torch.equal(edited(source, prompt), edited(negative, prompt))
+    plain = sample_ddim(tiny, source.pivots[-1:], tiny.embed(SOURCE), None, source.schedule, QUIET)
+    assert_close(edited(source, SOURCE), plain, rtol=1e-4, atol=1e-4)
 
 
-def test_proximal_guidance_without_a_threshold_is_the_source_as_nothing(tiny_model):
-    source, none, some, all_ = (inverted(tiny_model, null=null, quantile=q) for null, q in (('source', .7), ('proximal', 0.), ('proximal', .7), ('proximal', 1.)))
-    made = [edit(tiny_model, x, TARGET, run=QUIET).latents for x in (source, none, some, all_)]
-    assert torch.equal(made[0], made[1]) and not torch.equal(made[1], made[2]) and not torch.equal(made[2], made[3])
-    weak = edit(tiny_model, replace(all_, schedule=replace(all_.schedule, guidance_scale=9.)), TARGET, run=QUIET).latents
-    assert torch.equal(weak, made[3])  # where no guidance is left, its strength is nothing
+def test_proximal_guidance_without_a_threshold_is_the_source_as_nothing(inverted, edited):
+    strong = inverted(null='proximal', quantile=1., guidance_scale=9.)
+    source, without, some, all_ = map(edited, (inverted(null='source'), *(inverted(null='proximal', quantile=q) for q in (0., .7, 1.))))
+    assert torch.equal(source, without) and not torch.equal(without, some) and not torch.equal(some, all_)
+    assert torch.equal(edited(strong), all_)  # where no guidance is left, its strength is nothing
 
 
-def test_a_better_climb_reconstructs_better(tiny_model):
-    def error(**how):
-        made = inverted(tiny_model, steps=6, null='source', **how)
-        return (reconstruct(tiny_model, made, QUIET).latents - made.pivots[:1]).square().mean()
-    assert error(inversion='fixed-point', evaluations=4) < error(inversion='fixed-point') < error()
-
-
-@pytest.mark.parametrize('null', KINDS)
-def test_every_kind_survives_its_file_and_its_steps(tiny_model, tmp_path, null):
-    made = inverted(tiny_model, inversion='fixed-point', null=null, quantile=.4)
+@pytest.mark.parametrize('null', ['none', 'source', 'proximal'])
+def test_every_kind_survives_its_file(inverted, edited, tmp_path, null):
+    made = inverted(inversion='fixed-point', null=null, quantile=.4)
     made.save(tmp_path / 'bear.safetensors')
     loaded = Inversion.load(tmp_path / 'bear.safetensors')
     assert loaded.settings == made.settings and repr(loaded) == repr(made)
-    for prompt in (SOURCE, TARGET): assert torch.equal(edit(tiny_model, loaded, prompt, run=QUIET).latents, edit(tiny_model, made, prompt, run=QUIET).latents)
-    kept = [invert(tiny_model, clip(), SOURCE, run=Run(False, folder=tmp_path / 'kept'), steps=4, inversion='fixed-point', null=null) for _ in range(2)]
-    assert torch.equal(kept[0].pivots, made.pivots) and torch.equal(kept[1].pivots, made.pivots)
-    with pytest.raises(ValueError, match=r'other inputs \(settings\)'): invert(tiny_model, clip(), SOURCE, run=Run(False, folder=tmp_path / 'kept'), steps=4, null=null)
+    for prompt in (SOURCE, TARGET): assert torch.equal(edited(loaded, prompt), edited(made, prompt))
+
+
+def test_steps_of_the_fixed_point_are_kept(tiny, inverted, tmp_path):
+    how = dict(steps=STEPS, null='source')
+    kept = [invert(tiny, clip(), SOURCE, box(), run=Run(False, folder=tmp_path), inversion='fixed-point', **how) for _ in range(2)]
+    for x in kept: assert torch.equal(x.pivots, inverted(inversion='fixed-point', null='source', quantile=.4).pivots)
+    with pytest.raises(ValueError, match=r'other inputs \(settings\)'): invert(tiny, clip(), SOURCE, box(), run=Run(False, folder=tmp_path), **how)
 
 
 @pytest.mark.parametrize('null', ['source', 'proximal'])
-def test_guidance_pulls_also_without_tuning(tiny_model, null):
+def test_guidance_pulls_also_without_tuning(inverted, edited, null):
     stdg = STDG(.3, .7, .2, 1.1, blocks=(('up_blocks.1', 2e4, 2e3), ('up_blocks.2', 1e4, 1e3)))
-    made = inverted(tiny_model, null=null, stdg=stdg)
-    assert made.guidance.gradients[1:].flatten(1).any(1).all() and made.null.losses == [[]] * 4
-    assert_close(reconstruct(tiny_model, made, QUIET).latents, made.null.latents, rtol=1e-3, atol=1e-3)
-    assert not torch.equal(made.null.latents, reconstruct(tiny_model, inverted(tiny_model, null=null), QUIET).latents)
+    made = inverted(null=null, stdg=stdg)
+    assert made.guidance.gradients[1:].flatten(1).any(1).all() and made.null.losses == [[]] * STEPS
+    assert_close(edited(made, SOURCE), made.null.latents, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(made.null.latents, edited(inverted(null=null), SOURCE))
 
 
 def test_what_makes_no_sense_together_is_refused():
