@@ -120,8 +120,8 @@ def test_the_threshold_is_a_share_of_the_numbers():
 
 @pytest.fixture
 def step(levels):
-    "Latent and pivot to arrive at; conditional and unconditional prediction."
-    return (noise(1), noise(2)), (noise(3), noise(4))
+    "Latent and pivots; conditional and unconditional prediction."
+    return (noise(1), torch.cat([noise(k) for k in range(5, 10)])), (noise(3), noise(4))
 
 
 def test_a_tuned_null_text_steps_as_ever(levels, step):
@@ -131,8 +131,8 @@ def test_a_tuned_null_text_steps_as_ever(levels, step):
 
 
 def test_direct_inversion_adds_what_the_source_lacks(levels, step):
-    (z, goal), (eps_c, eps_u) = step
-    ended = levels.step(levels.guide(eps_c, eps_u), z, 1)
+    (z, pivots), (eps_c, eps_u) = step
+    ended, goal = levels.step(levels.guide(eps_c, eps_u), z, 1), pivots[2:3]
     held = descend(InvertSettings(null='none'), levels, 1, *step, is_source=True)
     assert torch.equal(held, goal)
     assert_close(held, ended + (goal - ended))
@@ -140,12 +140,13 @@ def test_direct_inversion_adds_what_the_source_lacks(levels, step):
 
 @pytest.mark.parametrize('cfg', ['standard', 'videodirector'])
 def test_proximal_guidance_between_all_and_none(levels, step, cfg):
-    levels, ((z, goal), (eps_c, eps_u)) = replace(levels, cfg=cfg), step
+    levels, ((z, pivots), (eps_c, eps_u)) = replace(levels, cfg=cfg), step
+    goal = pivots[1:2]  # of step 2, t = 300
     def down(quantile, i): return descend(InvertSettings(null='proximal', quantile=quantile), levels, i, *step)
     assert torch.equal(down(0., 3), levels.step(levels.guide(eps_c, eps_u), z, 3))
     for i in (0, 1): assert_close(down(1., i), levels.step(eps_u, z, i))  # no guidance is left
     ended = levels.step(eps_u, z, 2)
-    assert_close(down(1., 2), ended - PULL * (ended - goal))  # t = 300: nothing is left anywhere
+    assert_close(down(1., 2), ended - PULL * (ended - goal))  # nothing is left anywhere
     left = soften(eps_c - eps_u, threshold_of(eps_c - eps_u, .7))
     w = 4 if cfg == 'standard' else 5
     ended = levels.step(eps_u + w * left, z, 2)

@@ -77,6 +77,11 @@ def test_bad_clips_and_settings_are_refused_at_once(tiny_model):
     with pytest.raises(ValueError, match="choose one of 'foreground', 'background'"): START.but(region='sky')
 
 
+def test_a_kind_that_takes_no_guidance_begins_without(tiny_model):
+    start = Runs(tiny_model, Clip(video(), SOURCE, box()), steps=2, null='none').start()
+    assert start.invert.stdg is None and start.but(null='source', stdg=STDG(), eta_f=2.).invert.stdg == STDG(eta_f=2.)
+
+
 def test_one_clip_needs_no_name_and_a_mask_may_be_a_mask(tiny_model):
     runs = Runs(tiny_model, Clip(video(), SOURCE, Mask(box())), steps=2, inner_steps=0)
     assert torch.equal(runs.clips['clip'].mask.hard, box())
@@ -143,3 +148,5 @@ def test_work_is_what_is_not_kept(runs):
     assert runs.work(START) == {} and list(runs.work(START.but(tau_c=0))) == ['edit', 'measuring']
     less = runs.work(START.but(inner_steps=0))['null text']
     assert less < runs.work(START.but(null='shared'))['null text']
+    direct = runs.work(START.but(null='none', eta_f=0., eta_b=0., zeta_b=0., inversion='fixed-point'))
+    assert direct['null text'] == 0 and direct['inversion'] == 2 * STEPS

@@ -130,8 +130,7 @@ def inverted(
 ) -> Inversion:
     "The work of `invert`, on inputs that fit."
     started = time.perf_counter()
-    steps, w, form = settings.steps, settings.guidance_scale, settings.cfg
-    schedule = model.schedule(steps, w, form, stride=settings.stride)
+    schedule = model.schedule(settings.steps, settings.guidance_scale, settings.cfg, stride=settings.stride)
     z0, text, stdg = model.encode(video, settings.posterior), model.embed(prompt), settings.stdg
     run.bind(clip=z0, prompt=text, settings=asdict(settings), mask='none' if mask is None else mask.values,
              schedule=asdict(schedule), model=sample_of(model))
@@ -271,9 +270,8 @@ def edit_latents(
             at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))
             batch, texts = (torch.cat([x[s] for s in slots]) for x in (latents, text))
             eps = model.predict(batch, t, texts)
-        goal = pivots[len(schedule) - 1 - i][None]
-        z = descend(how, schedule, i, (z, goal), (eps[1:2], eps[0:1]), is_source) + term
-        if blend: z = blend(z, goal, i)
+        z = descend(how, schedule, i, (z, pivots), (eps[1:2], eps[0:1]), is_source) + term
+        if blend: z = blend(z, pivots[len(schedule) - 1 - i][None], i)
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     return z
 

@@ -18,7 +18,7 @@ from .null_text import NullText, optimise_null
 from .settings import SOURCED, TUNED, InvertSettings
 from ..sampling.schedule import Schedule
 
-# %% ../../nbs/parts/inversions.ipynb #dd9d9ac5
+# %% ../../nbs/parts/inversions.ipynb #28823a13
 def at_fixed_point(
     model: VideoModel,
     schedule: Schedule,  # of the inversion
@@ -41,8 +41,8 @@ def at_fixed_point(
     return Wrapped(model, around)
 
 
-RUNS_AWAY = ('The iteration moves away from its fixed point, so the inversion step at t = {} stays as DDIM has '
-             'it; take more steps.')
+RUNS_AWAY = ('The iteration moves away from its fixed point, so the inversion step at t = {} stays as DDIM '
+             'has it; take more steps.')
 
 
 def find_pivots(
@@ -75,7 +75,7 @@ def threshold_of(
     k = round(quantile * delta.numel())
     return delta.abs().flatten().kthvalue(k).values if k else 0.
 
-# %% ../../nbs/parts/inversions.ipynb #91b7a8f4
+# %% ../../nbs/parts/inversions.ipynb #ac625a50
 PULL, PULL_BELOW = .1, 400  # of proximal guidance: how far, and at which timesteps
 
 
@@ -83,13 +83,14 @@ def descend(
     settings: InvertSettings,  # null, quantile
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
-    path: tuple[Tensor, Tensor],  # latent where it starts; pivot where the source's ends [1,4,F,h,w]
+    path: tuple[Tensor, Tensor],  # latent where it starts [1,4,F,h,w]; pivots of the source [S+1,4,F,h,w]
     eps: tuple[Tensor, Tensor],  # conditional and unconditional prediction [1,4,F,h,w]
     is_source: bool = False,  # is this the source itself, told by its own prompt?
 ) -> Tensor:  # where the step ends [1,4,F,h,w]
     """A guided step down, by the kind of null text: held on the pivots (PnP Inversion, ICLR 2024), guided by
     what is large (ProxEdit, WACV 2024), or plain."""
-    (z, goal), (eps_c, eps_u) = path, eps
+    (z, pivots), (eps_c, eps_u) = path, eps
+    goal = pivots[len(schedule) - 1 - i][None]  # where the source's step ends
     if settings.null == 'none' and is_source: return goal
     if settings.null != 'proximal' or not settings.quantile:
         return schedule.step(schedule.guide(eps_c, eps_u), z, i)
@@ -98,7 +99,7 @@ def descend(
     if schedule.timesteps[i] >= PULL_BELOW: return z
     return torch.where(left == 0, z - PULL * (z - goal), z)
 
-# %% ../../nbs/parts/inversions.ipynb #fdabe6e8
+# %% ../../nbs/parts/inversions.ipynb #12d94548
 @torch.no_grad()
 def find_null(
     model: VideoModel,
@@ -118,6 +119,6 @@ def find_null(
         latents = pivots[-1:]
         for i, t in run.steps('null text', schedule):
             eps, push = guide(i, latents)  # of both texts, since they are the same
-            ended = descend(settings, schedule, i, (latents, pivots[steps - 1 - i][None]), (eps, eps))
+            ended = descend(settings, schedule, i, (latents, pivots), (eps, eps))
             latents = check_finite(ended + push, f'The latent at null-text step {i} (t = {t})')
     return NullText(phi.expand(steps, 1, -1, -1).clone(), [[] for _ in range(steps)], latents)

@@ -95,7 +95,7 @@ def negative_option() -> Field:
 
 # %% ../../nbs/parts/settings.ipynb #bcfeffd4
 INVERSIONS = ('ddim', 'fixed-point')
-TUNED, SOURCED = ('multi-frame', 'shared'), ('source', 'proximal')  # kinds that are tuned, that read the source
+TUNED, SOURCED = ('multi-frame', 'shared'), ('source', 'proximal')  # what is tuned, what reads the source
 NULLS = (*TUNED, 'none', *SOURCED)
 
 
@@ -111,8 +111,8 @@ class InvertSettings:
     null: str = option('multi-frame', 'what guidance leads away from: a null text tuned for each frame, '
                                       'shared by all, none tuned (direct inversion), the source prompt, '
                                       'or that with proximal guidance', choices=NULLS)
-    inner_steps: int = option(10, 'most updates per step of a null text that is tuned; 0 leaves the negative '
-                                  'prompt as it is', low=0)
+    inner_steps: int = option(10, 'most updates per step of a null text that is tuned; 0 leaves the '
+                                  'negative prompt as it is', low=0)
     lr: float = option(.02, 'learning rate of the null text at the first step; fades to half', low=0)
     tolerance: float = option(1e-5, 'a step is tuned until its loss is below tolerance + 2e-5·i; -1: never',
                               low=-1, expert=True)
@@ -132,11 +132,11 @@ class InvertSettings:
         if self.stdg is not None and not self.stdg:
             object.__setattr__(self, 'stdg', None)  # all weights are 0
         if self.null == 'none' and self.stdg:
-            raise ValueError("null is 'none', which never leaves the path of the inversion, so guidance (stdg) "
-                             'has nothing to pull back; leave one of them out.')
+            raise ValueError("null is 'none', which never leaves the path of the inversion, so guidance "
+                             '(stdg) has nothing to pull back; leave one of them out.')
         if self.null in SOURCED and self.negative_prompt:
-            raise ValueError(f'null is {self.null!r}, which guides away from the source prompt, and there is a '
-                             'negative prompt too; leave one of them out.')
+            raise ValueError(f'null is {self.null!r}, which guides away from the source prompt, and there '
+                             'is a negative prompt too; leave one of them out.')
 
     def null_prompt(self,
         source: str,  # what the clip shows
