@@ -92,6 +92,13 @@ def test_a_step_that_runs_away_stays_as_ddim_has_it(levels):
         at_fixed_point(Toy(.3), levels, 200).predict(z, 999, text)
 
 
+def test_numbers_that_blow_up_on_the_way_are_no_divergence(levels):
+    class Broken(Toy):
+        def predict(self, z, t, text): return super().predict(z, t, text) * (float('nan') if z.abs().max() > .5 else 1)
+    with pytest.raises(FloatingPointError, match='noise of inversion step t = 600'):
+        at_fixed_point(Broken(30.), levels, 2).predict(.01 * noise(), 600, torch.ones(1, 1, 1))
+
+
 def test_the_climb_is_chosen_by_name(levels):
     model, z, text = Toy(.3), noise(), torch.zeros(1, 1, 1, dtype=torch.float64)
     def found(**how): return find_pivots(model, z, text, levels, InvertSettings(**how), QUIET)

@@ -31,7 +31,7 @@ def at_fixed_point(
         y = schedule.invert_step(eps, z, i)
         moved = (y - z).norm()
         for n in range(1, evaluations):
-            again = predict(y, t, text)
+            again = check_finite(predict(y, t, text), f'The noise of inversion step t = {t}')
             nearer = schedule.invert_step(again, z, i)
             if not (nearer - y).norm() < moved:
                 if n == 1: warnings.warn(RUNS_AWAY.format(t), stacklevel=2)
