@@ -27,10 +27,10 @@ def stored(run, tmp_path):
 @pytest.mark.parametrize('changes, message', [
     (dict(steps=3), '--steps belongs to the stored inversion'),
     (dict(source='a red bear'), "was made for 'a bear walking'"),
-    (dict(inversion='gone.safetensors'), 'no file'),
+    (dict(stored='gone.safetensors'), 'no file'),
 ])
 def test_a_stored_inversion_is_not_contradicted(run, stored, changes, message):
-    options = dict(inversion=stored, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
+    options = dict(stored=stored, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
     code, out, error = run(**options)
     assert (code, out) == (2, '') and message in error
 

@@ -106,7 +106,7 @@ def test_results_of_another_run_are_replaced_only_if_asked(run, tmp_path):
     (tmp_path / 'out/notes.txt').touch()
     inverted = shutil.copy(tmp_path / 'out/inversion.safetensors', tmp_path)
     options = dict(source=None, steps=None, inner_steps=None, size=None, frames=None)
-    assert run('--overwrite', inversion=inverted, tau_c=0, **options)[0] == 0
+    assert run('--overwrite', stored=inverted, tau_c=0, **options)[0] == 0
     assert {f.name for f in (tmp_path / 'out').iterdir()} == FILES - {'reconstruction.mp4'} | {'notes.txt'}
 
 
@@ -149,7 +149,7 @@ def stored(run, tmp_path):
 
 
 def test_a_stored_inversion_gives_the_same_edit(run, tmp_path, stored):
-    code, out, _ = run('--json', inversion=stored, source=None, steps=None, inner_steps=None, size=None, frames=None)
+    code, out, _ = run('--json', stored=stored, source=None, steps=None, inner_steps=None, size=None, frames=None)
     report, first = json.loads(out), json.loads((stored.parent / 'metrics.json').read_text())
     assert code == 0 and report['psnr'] == first['psnr'] and report['source_prompt'] == SOURCE
     assert 'invert' not in report['seconds'] and 'null_text' not in report['seconds']
@@ -230,7 +230,7 @@ def test_another_method_has_its_own_settings_and_report(rival, tmp_path, method,
 def test_what_does_not_fit_another_method_is_said(rival, tmp_path, stored):
     for options, said in ((dict(method='tokenflow', chunk=8), 'has 3 frames and TokenFlow takes a keyframe for every 8'),
                           (dict(method='flatten', preset='paper'), "'paper' is not for FLATTEN; leave --preset out"),
-                          (dict(method='flatten', inversion=stored, source=None), '--inversion does not fit --method flatten'),
+                          (dict(method='flatten', stored=stored, source=None), '--stored does not fit --method flatten'),
                           (dict(method='flatten', model='world', motion_adapter='x/y'), '--motion-adapter does not fit'),
                           (dict(method='flatten', tau_c=.5), 'unrecognized arguments: --tau-c'), (dict(method='x'), "no method 'x'")):
         code, _, error = rival(out=tmp_path / 'other', **options)

@@ -26,7 +26,7 @@ def noise(place, shift=0.):
 
 
 def stored(place, **changes):
-    return dict(inversion=place.inversion, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
+    return dict(stored=place.inversion, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
 
 
 def torn(place):
@@ -63,10 +63,10 @@ BAD = {
     'several masks in one file': (lambda p: dict(mask=mask_of(p, a=THING, b=~THING)), 'a, b'), 'NaN for a mask': (lambda p: dict(mask=mask_of(p, a=THING * np.nan)), 'NaN|finite'),
     'an empty mask': (lambda p: dict(mask=mask_of(p, a=THING & False)), 'is empty'), 'words for a mask': (lambda p: dict(mask=mask_of(p, a=np.full((6, 32, 48), 'x'))), 'numbers'),
     'a mask of another length': (lambda p: dict(mask=mask_of(p, a=THING[:5])), 'has 5 frames'), 'a clip for a model': (lambda p: dict(model=p.clip, device='cpu'), 'no model folder|is no'),
-    'a model that is a pickle': (lambda p: dict(model=p.file('m.ckpt'), device='cpu'), 'pickle'), 'a folder for an inversion': (lambda p: stored(p, inversion=p.folder), 'no file'),
-    'half an inversion': (lambda p: stored(p, inversion=torn(p)), r'torn\.safetensors'), 'a clip for an inversion': (lambda p: stored(p, inversion=p.clip), r'clip\.mp4'),
+    'a model that is a pickle': (lambda p: dict(model=p.file('m.ckpt'), device='cpu'), 'pickle'), 'a folder for an inversion': (lambda p: stored(p, stored=p.folder), 'no file'),
+    'half an inversion': (lambda p: stored(p, stored=torn(p)), r'torn\.safetensors'), 'a clip for an inversion': (lambda p: stored(p, stored=p.clip), r'clip\.mp4'),
     'an inversion of another clip': (lambda p: stored(p, video=noise(p)), 'another clip'),
-    'a FIFO for an inversion': (lambda p: stored(p, inversion=fifo(p, 'i.safetensors')), r'i\.safetensors'),
+    'a FIFO for an inversion': (lambda p: stored(p, stored=fifo(p, 'i.safetensors')), r'i\.safetensors'),
     'an output below a file': (lambda p: dict(out=p.clip / 'x'), 'cannot be written'), 'a file for an output': (lambda p: dict(out=p.file('there')), 'is a file'),
     'a pipe for an output': (lambda p: dict(out=fifo(p)), 'is a file|no folder'), 'an output with too long a name': (lambda p: dict(out=p.folder / ('x' * 300)), 'too long'),
     'an output with a zero byte': (lambda p: dict(out=f'{p.folder}/a\0b'), 'zero byte|null byte|cannot be written'),

@@ -21,20 +21,20 @@ from ..parts.settings import InvertSettings
 
 # %% ../../nbs/app/checks.ipynb #0db53613
 def ask_preset(
-    args: argparse.Namespace,  # preset, source, target, size, inversion
+    args: argparse.Namespace,  # preset, source, target, size, stored
 ) -> None:
     "Take prompts and frame size from the preset, where they are not given and it has some."
     preset = find_preset(args.preset)
-    names = ('target',) if args.inversion else ('source', 'target', 'size')  # a stored one has the others
+    names = ('target',) if args.stored else ('source', 'target', 'size')  # a stored one has the others
     for name in names:
         if getattr(args, name) is None: setattr(args, name, getattr(preset, name))
 
 
 def stored_inversion(
-    args: argparse.Namespace,  # inversion, method, and the settings that come with one
+    args: argparse.Namespace,  # stored, method, and the settings that come with one
 ):  # `Inversion` or None
     "The inversion named on the command line; a `ValueError` if settings are given that it already holds."
-    if not args.inversion:
+    if not args.stored:
         if args.source is None:
             raise ValueError('The source prompt is missing; say with --source what the clip shows.')
         if not args.source.strip(): raise ValueError('The source prompt is empty; say what the clip shows.')
@@ -42,13 +42,13 @@ def stored_inversion(
     from videodirector.methods.registry import find_method
     from videodirector.methods.videodirector import Inversion
     if find_method(args.method).invert_settings is not InvertSettings:
-        raise ValueError(f'--inversion does not fit --method {args.method}, which inverts in its own way; '
+        raise ValueError(f'--stored does not fit --method {args.method}, which inverts in its own way; '
                          'leave one of them out.')
     held = [*changes_in(args, InvertSettings), *given(args, ('keep', 'mask', 'point', 'size'))]
     if held:
         option = '--' + held[0].replace('_', '-')
         raise ValueError(f'{option} belongs to the stored inversion; leave it out or invert again.')
-    stored = Inversion.load(args.inversion)
+    stored = Inversion.load(args.stored)
     if args.source not in (None, stored.prompt):
         raise ValueError(f'The stored inversion was made for {stored.prompt!r}; '
                          'leave --source out or invert again.')

@@ -197,14 +197,14 @@ def finish(
 
 # %% ../../nbs/app/jobs.ipynb #a3896040
 def run_edit(
-    args: argparse.Namespace,  # video, source, target, mask, inversion, size, …
+    args: argparse.Namespace,  # video, source, target, mask, stored, size, …
     load: Callable | None = None,  # function of the options, gives model and judge; None: `load_model`
 ) -> dict:  # the report
     "Edit a video file."
     from videodirector.data.mask import Mask, read_mask
     from videodirector.data.frames import clip_info
     from videodirector.data.video import read_video, sample_frames
-    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], WRITTEN)
+    check_inputs_stay(args.out, [args.video, args.mask, args.stored], WRITTEN)
     check_folder(args.out, WRITTEN, args.overwrite)
     ask_preset(args)
     stored = stored_inversion(args)

@@ -233,7 +233,7 @@ def edit_options(
     add('--target', metavar='TEXT', help="what it shall show (default: the preset's, if it has one)")
     add('--mask', type=place, metavar='FOLDER|FILE', help='foreground: folder of pictures, npz or video')
     click_options(parser)
-    add('--inversion', type=place, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
+    add('--stored', type=place, metavar='FILE', help='reuse the inversion.safetensors of an earlier run')
 
 
 def model_options(

@@ -209,7 +209,7 @@ class VideoP2P:
         check_clip(model, clip.video)
         check_prompt(model, clip.prompt, 'source prompt')
         s, run, times = settings or VideoP2PInvert(), run or Run(), [time.perf_counter()]
-        tuning = InvertSettings(s.steps, s.guidance_scale, shared=True, inner_steps=s.inner_steps, lr=s.lr)
+        tuning = InvertSettings(s.steps, s.guidance_scale, null='shared', inner_steps=s.inner_steps, lr=s.lr)
         with model.lock, torch.inference_mode(False):
             schedule, z0 = model.schedule(s.steps, s.guidance_scale), model.encode(clip.video)
             text, null, weights = model.embed(clip.prompt), None, {}

@@ -16,8 +16,8 @@ import ipywidgets as w
 
 # %% ../../nbs/show/board_controls.ipynb #5989c97c
 from ..attention.words import prompt_words
-from ..parts.settings import REGIONS, TERMS, EditSettings, InvertSettings
-from .board_runs import Runs, Settings, null_text
+from ..parts.settings import NULLS, REGIONS, TERMS, EditSettings, InvertSettings
+from .board_runs import Runs, Settings
 from .cross_attention import SMALL_WORDS
 
 # %% ../../nbs/show/board_controls.ipynb #63041b82
@@ -105,9 +105,7 @@ class Controls:
                              tooltip='what the clip shall show')
         self.region = w.Dropdown(options=REGIONS, description='may change', **look, tooltip=HELP['region'])
         self.null_text = w.Dropdown(
-            options=('multi-frame', 'shared', 'none'), description='null text', **look,
-            tooltip='what the unconditional prediction reads: '
-                    'tuned for each frame, once for all, or not tuned')
+            options=NULLS, description='null text', **look, tooltip=HELP['null'])
         self.guidance_scale = w.FloatSlider(
             min=1, max=12, step=.5, description='CFG w', continuous_update=False, **look,
             tooltip=HELP['guidance_scale'])
@@ -141,12 +139,13 @@ class Controls:
         self.on_change()
 
     def fit(self) -> None:
-        "Sliders for the words at hand, and no guidance for a clip without a mask."
+        "Sliders for the words at hand, and no guidance where there can be none."
         clip, tokenizer = self.runs.clips[self.clip.value], self.runs.model.tokenizer
+        unguided = clip.mask is None or self.null_text.value == 'none'  # which never leaves its path
         self.source.value = f'source: “{escape(clip.prompt)}”'
         self.region.disabled = clip.mask is None
         for name, dial in self.dials.items():
-            dial.switch.disabled = name in TERMS and clip.mask is None
+            dial.switch.disabled = name in TERMS and unguided
             dial.slider.disabled = dial.switch.disabled or not dial.switch.value
         try: words = [word.text for word in prompt_words(tokenizer, self.prompt.value) if word.text.isalnum()]
         except ValueError: words = []  # too long; said when it is run
@@ -169,17 +168,16 @@ class Controls:
         "What the controls say."
         strengths = {name: 0. if dial.switch.disabled else dial.value for name, dial in self.dials.items()}
         weights, null = {word: slider.value for word, slider in self.words.items()}, self.null_text.value
-        updates = 0 if null == 'none' else self.shown.invert.inner_steps or self.runs.settings.inner_steps
         return self.shown.but(
-            clip=self.clip.value, prompt=self.prompt.value, region=self.region.value, shared=null == 'shared',
-            inner_steps=updates, mutual=self.mutual.value, guidance_scale=self.guidance_scale.value,
+            clip=self.clip.value, prompt=self.prompt.value, region=self.region.value, null=null,
+            mutual=self.mutual.value, guidance_scale=self.guidance_scale.value,
             weights=weights, **strengths)
 
     def show(self, s: Settings) -> None:
         "Set all controls, and tell once."
         self.quiet, self.shown = True, s
         self.clip.value, self.prompt.value, self.region.value = s.clip, s.prompt, s.edit.region
-        self.null_text.value, self.mutual.value = null_text(s.invert), s.edit.mutual
+        self.null_text.value, self.mutual.value = s.invert.null, s.edit.mutual
         self.guidance_scale.value = s.invert.guidance_scale
         strengths = s.guidance | dict(tau_s=s.edit.tau_s if s.edit.layout else 0., tau_c=s.edit.tau_c)
         for name, dial in self.dials.items(): dial.value = strengths[name]

@@ -23,7 +23,7 @@ from ..methods.api import Clip, Edit
 from ..methods.videodirector import Inversion, VideoDirector
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..parts.control import word_weights
-from ..parts.settings import STDG, TERMS, EditSettings, InvertSettings
+from ..parts.settings import STDG, TERMS, TUNED, EditSettings, InvertSettings
 from .board_pictures import moving
 from ..world.captions import VOCABULARY, parse_prompt
 from ..world.scene import SIDE, Scene
@@ -87,8 +87,10 @@ class Settings:
         "The same with some changed, by the names of all fields inside; `TypeError` for a name that is none."
         own = {kind: {} for kind in (Settings, InvertSettings, EditSettings, STDG)}
         for name, value in changes.items(): own[_owner(name, own)][name] = value
+        if own[STDG]:
+            stdg = own[InvertSettings].get('stdg', self.invert.stdg) or NO_GUIDANCE
+            own[InvertSettings]['stdg'] = replace(stdg, **own[STDG])
         invert, edit = replace(self.invert, **own[InvertSettings]), replace(self.edit, **own[EditSettings])
-        if own[STDG]: invert = replace(invert, stdg=replace(invert.stdg or NO_GUIDANCE, **own[STDG]))
         return replace(self, **dict(invert=invert, edit=edit) | own[Settings])
 
 
@@ -111,9 +113,9 @@ def _hashable(value):
 # %% ../../nbs/show/board_runs.ipynb #de57560f
 def null_text(
     invert: InvertSettings,
-) -> str:  # 'multi-frame', 'shared' or 'none'
+) -> str:  # its kind, and whether it is left as it was
     "What the unconditional prediction reads."
-    return 'none' if not invert.inner_steps else 'shared' if invert.shared else 'multi-frame'
+    return invert.null + ', no updates' * (invert.null in TUNED and not invert.inner_steps)
 
 
 def in_words(
@@ -133,7 +135,7 @@ def in_words(
     return told | {name.replace('_', ' '): f'{value}' for name, value in rest.items()}
 
 
-_TOLD = {'region', 'shared', 'inner_steps', 'tau_s', 'layout', 'mutual', 'tau_c', 'stdg', 'guidance_scale',
+_TOLD = {'region', 'null', 'inner_steps', 'tau_s', 'layout', 'mutual', 'tau_c', 'stdg', 'guidance_scale',
          'weights'}
 
 
@@ -207,10 +209,11 @@ class Runs:
         prompt: str | None = None,  # target prompt; None: the clip's own
         **changes,  # settings by name
     ) -> Settings:
-        "Settings to begin with: guidance where there is a mask, everything else by default."
+        "Settings to begin with: guidance where it can be, everything else by default."
         name = name or next(iter(self.clips))
         clip = self.clips[name]
-        stdg = None if clip.mask is None else self.settings.stdg or STDG()
+        unguided = clip.mask is None or self.settings.null == 'none'
+        stdg = None if unguided else self.settings.stdg or STDG()
         prompt = clip.prompt if prompt is None else prompt
         return Settings(name, prompt, replace(self.settings, stdg=stdg)).but(**changes)
 
@@ -218,8 +221,9 @@ class Runs:
         "What a run has to do: part → passes through the UNet, there or back, roughly."
         if s in self.made: return {}
         steps = s.invert.steps
-        tuning = (2 + 3 * bool(s.invert.stdg) + 2 * s.invert.inner_steps) * steps
-        first = {} if (s.clip, s.invert) in self.inversions else {'inversion': steps, 'null text': tuning}
+        tuning = (3 * bool(s.invert.stdg) + (2 + 2 * s.invert.inner_steps) * (s.invert.null in TUNED)) * steps
+        climbing = steps * (s.invert.evaluations if s.invert.inversion == 'fixed-point' else 1)
+        first = {} if (s.clip, s.invert) in self.inversions else {'inversion': climbing, 'null text': tuning}
         return first | {'edit': 3.2 * steps, 'measuring': 10.}
 
     def check(self, s: Settings) -> Case:
