@@ -50,7 +50,8 @@ def _told(inversion, steps):
     curves = isinstance(losses, list) and len(losses) == steps and all(isinstance(x, list) for x in losses)
     return dict(
         prompt=is_visible(inversion.prompt), seconds=all_numbers(inversion.seconds.values()),
-        psnr=all_numbers(inversion.psnr.values()), windows=_are_windows(inversion.windows), losses=curves and all(map(all_numbers, losses)),
+        psnr=all_numbers(inversion.psnr.values()), windows=_are_windows(inversion.windows),
+        losses=curves and all(map(all_numbers, losses)),
         guidance=guidance is None or isinstance(guidance.losses, list) and len(guidance.losses) == steps)
 
 
