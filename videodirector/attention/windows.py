@@ -50,7 +50,7 @@ class Window:
         return self.place(x * x.new_tensor(self.weights).view(-1, *[1] * after), dim)
 
 # %% ../../nbs/attention/windows.ipynb #dbab3c76
-OVERLAP = 1  # frames that two neighbours share, if nobody says otherwise
+OVERLAP = 3  # frames that two neighbours share, if nobody says otherwise
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def load_world_model(
     device: str | None = None,  # 'cpu', 'cuda', 'mps'; None picks the best at hand
     dtype: torch.dtype = torch.float32,  # stored as fp16, computed in this
 ) -> AnimateDiff:
-    "The small AnimateDiff that ships with the package: 128×128, 8× VAE, up to 32 frames."
+    "The small AnimateDiff that ships with the package: 128×128, 8× VAE, 32 frames seen together."
     device = check_device(device)
     pipe = AnimateDiffPipeline.from_pretrained(weights_folder() / 'world', local_files_only=True)
     return AnimateDiff(move(pipe, device, dtype))
