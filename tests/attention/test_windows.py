@@ -100,7 +100,9 @@ def test_more_frames_than_the_motion_module_knows(tiny_model):
 
 
 def test_windows_of_a_model(tiny_model):
-    assert tiny_model.windows.length == 24 and tiny_model.in_windows(16).windows == Windows(16) and tiny_model.in_windows().windows == tiny_model.windows
+    assert tiny_model.windows == Windows(whole=24) and tiny_model.in_windows(16).windows == Windows(16) and tiny_model.in_windows().windows == tiny_model.windows
+    assert tiny_model.in_windows(overlap=2).windows == Windows(overlap=2, whole=24)
+    assert [len(tiny_model.windows.of(frames)) for frames in (17, 24, 25, 64)] == [1, 1, 2, 4] and Windows(3, whole=1).most == 3
     assert tiny_model.in_windows(16).lock is tiny_model.lock
     with pytest.raises(ValueError, match='window of 25 frames .* takes 1 to 24'): tiny_model.in_windows(25)
 

@@ -152,8 +152,7 @@ def in_windows(
     if not model.traits.temporal_attention:
         raise ValueError(f'--{[*asked][0]} is about frames that see each other, and those of an image model '
                          'do not; leave it out.')
-    length = asked.pop('window', model.limits.frames)
-    return model.in_windows(length, **asked)
+    return model.in_windows(asked.pop('window', None), **asked)
 
 
 def check_size(

@@ -16,7 +16,7 @@ from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 
 # %% ../../nbs/app/options.ipynb #648b7bba
-from ..attention.windows import OVERLAP
+from ..attention.windows import LENGTH, OVERLAP
 from ..base.settings import changed, kind_of, parse_value
 from ..parts.settings import EditSettings, InvertSettings
 
@@ -212,8 +212,8 @@ def method_options(
     add = parser.add_argument
     add('--frames', type=SOME, default=16, metavar='N', help='frames to edit (default %(default)s)')
     add('--window', type=SOME, metavar='N',
-        help='frames that the model sees together; longer clips go through it window by window (default: as '
-             'many as it takes)')
+        help='frames that the model sees together; longer clips go through it window by window (default '
+             f'{LENGTH}, and only for clips that it cannot take whole)')
     add('--overlap', type=SHARED, metavar='N',
         help=f'frames that two neighbouring windows share (default {OVERLAP})')
     add('--method', default='videodirector', metavar='NAME', help='how to edit, see `videodirector methods`')

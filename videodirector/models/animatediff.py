@@ -6,6 +6,7 @@
 __all__ = ['StableDiffusion', 'AnimateDiff', 'move', 'load_world_model']
 
 # %% ../../nbs/models/animatediff.ipynb #30cbd19c
+from dataclasses import replace
 from threading import RLock
 
 import torch
@@ -14,7 +15,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from ..attention.processor import showing
 from ..attention.sites import KINDS, find_sites
-from ..attention.windows import OVERLAP, Windows
+from ..attention.windows import LENGTH, OVERLAP, Windows
 from ..base.given import check_type
 from ..base.run import check_finite, wide
 from .api import Limits, Traits
@@ -26,12 +27,12 @@ class StableDiffusion:
     "What all models built like Stable Diffusion 1.5 share: their VAE, text encoder and noise levels."
     def __init__(self,
         pipe,  # a diffusers pipeline with vae, text_encoder, tokenizer, scheduler and unet
-        windows: Windows | None = None,  # in which long clips are seen; None: as many frames as it takes
+        windows: Windows | None = None,  # in which clips are seen; None: cut if longer than it takes
     ):
         self.pipe, self.vae, self.unet, self.scheduler = pipe, pipe.vae, pipe.unet, pipe.scheduler
         self.text_encoder, self.tokenizer = pipe.text_encoder, pipe.tokenizer
         self.lock = vars(pipe).setdefault('_lock', RLock())  # one for all that are made of this pipeline
-        self.windows = windows or Windows(self.most_frames)
+        self.windows = windows or Windows(min(LENGTH, self.most_frames), whole=self.most_frames)
 
     def __repr__(self):
         weights = sum(p.numel() for p in self.unet.parameters())
@@ -136,11 +137,11 @@ class AnimateDiff(StableDiffusion):
         return self.windows.blend(latents.shape[2], look)
 
     def in_windows(self,
-        length: int | None = None,  # frames that it sees together; None: as many as it takes
+        length: int | None = None,  # frames of a window; None: as ever, and only clips that it cannot take
         overlap: int = OVERLAP,  # frames that two neighbouring windows share
     ) -> 'AnimateDiff':
         "The same model, which sees long clips so. `ValueError` for a window that it does not take."
-        windows = Windows(self.most_frames if length is None else length, overlap)
+        windows = replace(self.windows, overlap=overlap) if length is None else Windows(length, overlap)
         if windows.length <= self.most_frames: return AnimateDiff(self.pipe, windows)
         raise ValueError(f'A window of {length} frames was asked for and the motion module takes 1 to '
                          f'{self.most_frames}; ask for fewer.')
