@@ -86,7 +86,7 @@ def test_commands_that_measure_have_options_of_their_own(command, capsys):
 def test_every_command_is_in_the_help(capsys):
     with pytest.raises(SystemExit): parser().parse_args(['--help'])
     text = capsys.readouterr().out
-    assert all(name in text for name in ('demo', 'edit', 'batch', 'mask', 'methods', 'presets', 'evaluate-model', 'evaluate-edits', 'benchmark'))
+    assert all(name in text for name in ('demo', 'edit', 'batch', 'mask', 'lessons', 'methods', 'presets', 'evaluate-model', 'evaluate-edits', 'benchmark'))
 
 
 def test_import_and_help_do_not_load_torch():
