@@ -235,3 +235,18 @@ def test_what_does_not_fit_another_method_is_said(rival, tmp_path, stored):
                           (dict(method='flatten', tau_c=.5), 'unrecognized arguments: --tau-c'), (dict(method='x'), "no method 'x'")):
         code, _, error = rival(out=tmp_path / 'other', **options)
         assert code == 2 and said in error, error
+
+
+def test_a_long_clip_is_edited_in_windows(run, tmp_path):
+    windows = dict(frames=30, size='16x16', inner_steps=0)
+    assert run('--json', **windows)[0] == 0, 'more frames than the motion module takes'
+    assert Inversion.load(tmp_path / 'out/inversion.safetensors').windows == [[0, 15], [14, 30]]
+    code, out, _ = run('--json', '--overwrite', window=16, overlap=4, **windows)
+    report = json.loads(out)
+    assert code == 0 and report['frames'] == 30 == clip_info(report['files']['edited']).frames
+    kept = Path(shutil.copy(tmp_path / 'out/inversion.safetensors', tmp_path))
+    assert Inversion.load(kept).windows == [[0, 12], [8, 21], [17, 30]]
+    again = dict(inversion=kept, source=None, steps=None, inner_steps=None, size=None, frames=None)
+    assert run('--overwrite', window=16, overlap=4, **again)[0] == 0
+    code, _, error = run('--overwrite', **again)
+    assert code == 2 and 'was made in windows of the frames 0–11, 8–20, 17–29; edit in the same ones' in error

@@ -115,7 +115,8 @@ GOOD = {
 ARGUMENTS = {' '.join(words) or 'nothing': (lambda p, w=words: w, pattern) for words, pattern in (
     ([], 'COMMAND'), (['dance'], 'invalid choice'), (['edit'], 'required'), (['edit', 'a.mp4'], 'source prompt is missing'), (['edit', '--target', 'a'], 'video'),
     (['demo', '--seed', 'x'], 'seed'), (['demo', '--seed', '1e3'], 'seed'), (['demo', '--frames', '0'], "'0'"),
-    (['demo', '--frames', '1000'], '1000 frames'), (['demo', '--fps', 'nan'], 'nan'), (['demo', '--fps', '0'], "'0'"), (['demo', '--fps', '1e-9'], '1e-9'), (['demo', '--fps', '1e9'], '1e9'),
+    (['demo', '--frames', '1000000'], "'1000000'"), (['demo', '--window', '0'], "'0'"), (['demo', '--window', '99'], '99 frames'), (['demo', '--overlap', '-1'], "'-1'"),
+    (['demo', '--overlap', '20'], 'share 20'), (['demo', '--window', '8', '--method', 'rave'], 'window is about frames that see each other'), (['demo', '--fps', 'nan'], 'nan'), (['demo', '--fps', '0'], "'0'"), (['demo', '--fps', '1e-9'], '1e-9'), (['demo', '--fps', '1e9'], '1e9'),
     (['demo', '--steps', '0'], 'steps'), (['demo', '--steps', 'nan'], 'steps'), (['demo', '--steps', '٣x'], 'steps'), (['demo', '--inner-steps', '-1'], 'inner.steps'),
     (['demo', '--tau-c', 'nan'], 'tau'), (['demo', '--tau-c', '1,2'], 'tau'), (['demo', '--lr', '-1'], 'lr'), (['demo', '--lr', 'inf'], 'lr'), (['demo', '--guidance-scale', 'inf'], 'guidance'),
     (['demo', '--weight', 'bear'], 'bear'), (['demo', '--weight', '=2'], "'=2'|word"), (['demo', '--weight', 'bear=x'], 'bear=x'), (['demo', '--tau-word', 'bear=9'], 'number from 0 to 1'),

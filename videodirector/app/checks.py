@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ask_preset', 'stored_inversion', 'check_edit', 'settings_in', 'check_inputs_stay', 'check_outputs', 'click_in',
-           'fitting_size', 'check_size', 'check_words', 'warn_unknown']
+           'fitting_size', 'in_windows', 'check_size', 'check_words', 'warn_unknown']
 
 # %% ../../nbs/app/checks.ipynb #f2d09af4
 import argparse
@@ -142,16 +142,25 @@ def fitting_size(
     return tuple(max(native, round(side * native / min(height, width))) * factor for side in (height, width))
 
 # %% ../../nbs/app/checks.ipynb #cd482e13
+def in_windows(
+    model,  # a `VideoModel`
+    args: argparse.Namespace,  # window, overlap
+):  # the `VideoModel` that sees long clips so
+    "The model as the command line wants it; a `ValueError` for windows that it cannot have."
+    asked = given(args, ('window', 'overlap'))
+    if not asked: return model
+    if not model.traits.temporal_attention:
+        raise ValueError(f'--{[*asked][0]} is about frames that see each other, and those of an image model '
+                         'do not; leave it out.')
+    return model.in_windows(asked.pop('window', None), **asked)
+
+
 def check_size(
     model,  # a `VideoModel`
-    frames: int,
     size: tuple[int, int],  # height, width
 ) -> None:
-    "Raise a `ValueError` for more frames than the model takes, or sides that the VAE does not divide."
-    most, factor = model.limits.frames, model.limits.factor
-    if not 1 <= frames <= most:
-        raise ValueError(f'{frames} frames were asked for and the motion module takes 1 to {most}; '
-                         'change --frames.')
+    "Raise a `ValueError` for sides that the VAE does not divide."
+    factor = model.limits.factor
     if any(side < factor or side % factor for side in size):
         raise ValueError(f'The sides of {size[0]}×{size[1]} frames do not divide by {factor}; '
                          'choose another --size.')

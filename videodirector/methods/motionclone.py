@@ -218,6 +218,9 @@ class MotionClone:
         check_needs(self, model, clip.mask)
         with model.lock, torch.inference_mode(False):
             check_clip(model, clip.video)
+            if len(clip.video) > (most := model.windows.most):
+                raise ValueError(f'The clip has {len(clip.video)} frames and the motion is read of 1 to '
+                                 f'{most}, which the model sees together; sample fewer.')
             return model, read_motion(model, clip, settings or MotionSettings())
 
     def edit(self,

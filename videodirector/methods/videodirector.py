@@ -26,7 +26,7 @@ from ..base.store import read_tensors, write_tensors
 from ..data.mask import Mask, check_mask
 from ..data.regions import ellipse
 from .api import Clip, Edit, Needs, check_needs
-from .stored import check_maker, check_whole, sample_of
+from .stored import check_maker, check_whole, sample_of, windows_of
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.sources import as_model
 from ..parts.blend import LocalBlend
@@ -54,6 +54,7 @@ class Inversion:
     psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, if measured
     guidance: Guidance | None = None  # what STDG added to each step, if it was asked
     model: Tensor | None = None  # a few weights of the networks that made it, to know them by
+    windows: list | None = None  # [first, one after the last] of the frames that were seen together
 
     def __repr__(self):
         frames, h, w = self.pivots.shape[2:]
@@ -68,7 +69,7 @@ class Inversion:
         tensors = {'pivots': self.pivots, 'null': self.null.embeddings}
         if self.mask is not None: tensors['mask'] = self.mask.values if self.mask.is_soft else self.mask.hard
         facts = dict(prompt=self.prompt, settings=asdict(self.settings), schedule=asdict(self.schedule),
-                     losses=self.null.losses, seconds=self.seconds, psnr=self.psnr)
+                     losses=self.null.losses, seconds=self.seconds, psnr=self.psnr, windows=self.windows)
         if self.guidance is not None:
             tensors['guidance'] = self.guidance.gradients
             facts['guidance'] = self.guidance.losses
@@ -133,13 +134,14 @@ def inverted(
     schedule = model.schedule(settings.steps, settings.guidance_scale, settings.cfg, stride=settings.stride)
     z0, text, stdg = model.encode(video, settings.posterior), model.embed(prompt), settings.stdg
     run.bind(clip=z0, prompt=text, settings=asdict(settings), mask='none' if mask is None else mask.values,
-             schedule=asdict(schedule), model=sample_of(model))
+             schedule=asdict(schedule), model=sample_of(model), windows=windows_of(model, z0))
     pivots, climbed = find_pivots(model, z0, text, schedule, settings, run), time.perf_counter()
     guide = Guide(model, stdg, pivots, schedule, text, mask, run) if stdg else None
     null = find_null(model, pivots, text, schedule, settings, guide, run)
     seconds = dict(invert=climbed - started, null_text=time.perf_counter() - climbed)
     return Inversion(pivots, null, schedule, prompt, settings, mask, seconds,
-                     guidance=guide and guide.guidance(), model=sample_of(model, 64))
+                     guidance=guide and guide.guidance(), model=sample_of(model, 64),
+                     windows=windows_of(model, z0))
 
 
 def check_inputs(
