@@ -227,6 +227,9 @@ class MotionClone:
         check_given(self, model, clip, settings)
         settings, run = settings or MotionSettings(), run or Run()
         with model.lock, torch.inference_mode(False):
+            if len(clip.video) > (most := model.windows.most):
+                raise ValueError(f'The clip has {len(clip.video)} frames and the motion is read of 1 to '
+                                 f'{most}, which the model sees together; sample fewer.')
             run.bind(clip=clip.video, method=self.name, settings=asdict(settings), model=sample_of(model))
             return model, read_motion(model, clip, settings, run)
 

@@ -205,7 +205,7 @@ class VideoP2P:
         "Tune the queries on the clip, invert it, tune its null text. The model's weights are given back."
         check_given(self, model, clip, settings)
         s, run, times = settings or VideoP2PInvert(), run or Run(), [time.perf_counter()]
-        tuning = InvertSettings(s.steps, s.guidance_scale, shared=True, inner_steps=s.inner_steps, lr=s.lr)
+        tuning = InvertSettings(s.steps, s.guidance_scale, null='shared', inner_steps=s.inner_steps, lr=s.lr)
         with model.lock, torch.inference_mode(False):
             schedule, z0 = model.schedule(s.steps, s.guidance_scale), model.encode(clip.video)
             text, null, weights = model.embed(clip.prompt), None, {}

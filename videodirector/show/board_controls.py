@@ -19,9 +19,9 @@ from ..attention.words import prompt_words
 from ..methods.api import Method
 from ..methods.registry import METHODS
 from ..methods.videodirector import VideoDirector
-from ..parts.settings import REGIONS, TERMS, EditSettings, InvertSettings
+from ..parts.settings import NULLS, REGIONS, TERMS, EditSettings, InvertSettings
 from .board_fields import Fields
-from .board_runs import Runs, Settings, null_text
+from .board_runs import Runs, Settings
 from .cross_attention import SMALL_WORDS
 
 # %% ../../nbs/show/board_controls.ipynb #63041b82
@@ -114,9 +114,7 @@ class Controls:
                              tooltip='what the clip shall show')
         self.region = w.Dropdown(options=REGIONS, description='may change', **look, tooltip=HELP['region'])
         self.null_text = w.Dropdown(
-            options=('multi-frame', 'shared', 'none'), description='null text', **look,
-            tooltip='what the unconditional prediction reads: '
-                    'tuned for each frame, once for all, or not tuned')
+            options=NULLS, description='null text', **look, tooltip=HELP['null'])
         self.guidance_scale = w.FloatSlider(
             min=1, max=12, step=.5, description='CFG w', continuous_update=False, **look,
             tooltip=HELP['guidance_scale'])
@@ -154,10 +152,11 @@ class Controls:
         "The method's own widgets, sliders for the words at hand, no guidance for a clip without a mask."
         self.choose(METHODS[self.method.value])
         clip, tokenizer = self.runs.clips[self.clip.value], self.runs.model.tokenizer
+        unguided = clip.mask is None or self.null_text.value == 'none'  # which never leaves its path
         self.source.value = f'source: “{escape(clip.prompt)}”'
         self.region.disabled = clip.mask is None
         for name, dial in self.dials.items():
-            dial.switch.disabled = name in TERMS and clip.mask is None
+            dial.switch.disabled = name in TERMS and unguided
             dial.slider.disabled = dial.switch.disabled or not dial.switch.value
         try: words = [word.text for word in prompt_words(tokenizer, self.prompt.value) if word.text.isalnum()]
         except ValueError: words = []  # too long; said when it is run
@@ -196,11 +195,9 @@ class Controls:
             weighed = dict(weights=weights) if hasattr(shown.edit, 'weights') else {}
             return replace(shown, **common, **self.fields[shown.method].read(shown)).but(**weighed)
         strengths = {name: 0. if dial.switch.disabled else dial.value for name, dial in self.dials.items()}
-        null = self.null_text.value
-        updates = 0 if null == 'none' else shown.invert.inner_steps or self.runs.settings.inner_steps
         return shown.but(
-            **common, region=self.region.value, shared=null == 'shared',
-            inner_steps=updates, mutual=self.mutual.value, guidance_scale=self.guidance_scale.value,
+            **common, region=self.region.value, null=self.null_text.value, mutual=self.mutual.value,
+            guidance_scale=self.guidance_scale.value,
             weights=weights, **strengths)
 
     def show(self, s: Settings) -> None:
@@ -220,7 +217,7 @@ class Controls:
     def show_parts(self, s: Settings) -> None:
         "Set the switches of VideoDirector."
         self.region.value, self.guidance_scale.value = s.edit.region, s.invert.guidance_scale
-        self.null_text.value, self.mutual.value = null_text(s.invert), s.edit.mutual
+        self.null_text.value, self.mutual.value = s.invert.null, s.edit.mutual
         strengths = s.guidance | dict(tau_s=s.edit.tau_s if s.edit.layout else 0., tau_c=s.edit.tau_c)
         for name, dial in self.dials.items(): dial.value = strengths[name]
 

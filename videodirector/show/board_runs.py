@@ -25,7 +25,7 @@ from ..methods.registry import find_method
 from ..methods.videodirector import VideoDirector
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..parts.control import word_weights
-from ..parts.settings import STDG, TERMS, InvertSettings
+from ..parts.settings import STDG, TERMS, TUNED, InvertSettings
 from .board_pictures import moving
 from ..world.captions import VOCABULARY, parse_prompt
 from ..world.scene import SIDE, Scene
@@ -108,8 +108,10 @@ class Settings:
         kinds = Settings, type(s.invert), type(s.edit), *[STDG] * hasattr(s.invert, 'stdg')
         own = {kind: {} for kind in kinds}
         for name, value in changes.items(): own[_owner(name, own)][name] = value
+        if own.get(STDG):
+            stdg = own[kinds[1]].get('stdg', s.invert.stdg) or NO_GUIDANCE
+            own[kinds[1]]['stdg'] = replace(stdg, **own[STDG])
         invert, edit = replace(s.invert, **own[kinds[1]]), replace(s.edit, **own[kinds[2]])
-        if own.get(STDG): invert = replace(invert, stdg=replace(invert.stdg or NO_GUIDANCE, **own[STDG]))
         return replace(s, **dict(invert=invert, edit=edit) | own[Settings])
 
 
@@ -132,9 +134,9 @@ def _hashable(value):
 # %% ../../nbs/show/board_runs.ipynb #de57560f
 def null_text(
     invert: InvertSettings,
-) -> str:  # 'multi-frame', 'shared' or 'none'
+) -> str:  # its kind, and whether it is left as it was
     "What the unconditional prediction reads."
-    return 'none' if not invert.inner_steps else 'shared' if invert.shared else 'multi-frame'
+    return invert.null + ', no updates' * (invert.null in TUNED and not invert.inner_steps)
 
 
 def in_words(
@@ -161,7 +163,7 @@ def _plain(settings):
     return {name.replace('_', ' '): f'{value}' for name, value in settings.items()}
 
 
-_TOLD = {'region', 'shared', 'inner_steps', 'tau_s', 'layout', 'mutual', 'tau_c', 'stdg', 'guidance_scale',
+_TOLD = {'region', 'null', 'inner_steps', 'tau_s', 'layout', 'mutual', 'tau_c', 'stdg', 'guidance_scale',
          'weights'}
 
 
@@ -242,10 +244,11 @@ class Runs:
         prompt: str | None = None,  # target prompt; None: the clip's own
         **changes,  # settings by name
     ) -> Settings:
-        "Settings to begin with: guidance where there is a mask, everything else by default."
+        "Settings to begin with: guidance where it can be, everything else by default."
         name = name or next(iter(self.clips))
         clip = self.clips[name]
-        stdg = None if clip.mask is None else self.settings.stdg or STDG()
+        unguided = clip.mask is None or self.settings.null == 'none'
+        stdg = None if unguided else self.settings.stdg or STDG()
         prompt = clip.prompt if prompt is None else prompt
         return Settings(name, prompt, replace(self.settings, stdg=stdg)).but(**changes)
 
@@ -265,10 +268,12 @@ class Runs:
         "What a run has to do: part → passes through the UNet, there or back, roughly."
         if s in self.made: return {}
         def of(settings, name, other=0): return getattr(settings, name, other)
-        steps = of(s.invert, 'steps')
-        tuning = 2 + 3 * bool(of(s.invert, 'stdg')) + 2 * of(s.invert, 'inner_steps')
-        first = {'tuning': 3 * of(s.invert, 'tuning_steps'), 'inversion': steps * of(s.invert, 'finer', 1),
-                 'null text': tuning * steps * hasattr(s.invert, 'inner_steps')}
+        steps, finer = of(s.invert, 'steps'), of(s.invert, 'finer', 1)
+        if of(s.invert, 'inversion') == 'fixed-point': finer = s.invert.evaluations
+        tuned = hasattr(s.invert, 'inner_steps') and of(s.invert, 'null', TUNED[0]) in TUNED
+        tuning = 3 * bool(of(s.invert, 'stdg')) + (2 + 2 * of(s.invert, 'inner_steps')) * tuned
+        first = {'tuning': 3 * of(s.invert, 'tuning_steps'), 'inversion': steps * finer,
+                 'null text': tuning * steps}
         last = {'edit': 3.2 * (steps or of(s.edit, 'steps')), 'measuring': 10.}
         parts = last if s.prepared in self.states else first | last
         return {part: passes for part, passes in parts.items() if passes}
