@@ -181,8 +181,8 @@ def plan_controls(
     if prompt.split() == source.split() and (factors == 1).all(): return []
     controls = [cross] if cross.schedule[:steps].any() else []
     if s.layout and layout: controls.append(LayoutControl(layout))
-    if s.mutual and layout.stop < steps:
-        controls.append(MutualControl(range(layout.stop, steps), hidden_region(inversion, s.region)))
+    if s.mutual and (later := range(layout.stop, steps)):
+        controls.append(MutualControl(later, hidden_region(inversion, s.region), neutral=s.neutral))
     return controls
 
 
@@ -256,7 +256,8 @@ def edit_latents(
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
     z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
     source, how = inversion.prompt, inversion.settings
-    prompts = dict(edit_cond=prompt, source_uncond=how.null_prompt(source), source_cond=source)
+    prompts = dict(edit_cond=prompt, source_cond=source)
+    if not settings.neutral: prompts['source_uncond'] = how.null_prompt(source)
     words = {slot: per_frame(model.embed(text), frames) for slot, text in prompts.items()}
     guidance, blend = guidance_term(model, inversion, settings.recompute_guidance), None
     is_source = not controls and prompt.split() == source.split()
@@ -266,7 +267,7 @@ def edit_latents(
         controls = [*controls, blend]
     for i, t in run.steps('edit', schedule):
         slots, term = slots_at(controls, i), guidance(i, z)
-        text = {**words, 'edit_uncond': per_frame(null[i], frames)}
+        text = dict.fromkeys(('edit_uncond', 'source_uncond'), per_frame(null[i], frames)) | words
         latents = {s: z if s.startswith('edit') else pivots[len(schedule) - i][None] for s in slots}
         with attend(model.unet, controls, record) as at:
             at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))
@@ -283,8 +284,7 @@ def fitting(
     inversion: Inversion,
     settings: EditSettings,
 ) -> Inversion:  # along the timesteps of this edit
-    """The inversion as the edit walks it; `ValueError` if another model made it, or it lacks what the
-    settings ask for."""
+    "The inversion as the edit walks it; `ValueError` if another model made it, or it lacks what is asked."
     check_type(inversion, Inversion, 'The inversion', 'what invert returned')
     check_whole(inversion)
     check_maker(model, inversion)
