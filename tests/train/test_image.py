@@ -4,7 +4,7 @@ import torch
 
 from videodirector.train.captions import ROLES, Captions
 from videodirector.train.image import ImageBatches, ImageLoss, token_attention_loss
-from videodirector.train.networks import build_scheduler, build_text_encoder, build_tokenizer, build_unet
+from videodirector.train.networks import LATENT_CHANNELS, build_scheduler, build_text_encoder, build_tokenizer, build_unet
 from videodirector.train.recipe import Recipe
 from videodirector.train.stage import Worker
 from videodirector.world.captions import VOCABULARY
@@ -35,15 +35,16 @@ def test_background_words_look_at_the_complement():
 def test_readable_attention_predicts_what_diffusers_own_does(tokenizer):
     torch.manual_seed(0)
     unet, text = build_unet().eval(), build_text_encoder(tokenizer).eval()
-    z, t, ids = torch.randn(2, 4, 16, 16), torch.tensor([100, 900]), torch.randint(0, len(tokenizer), (2, 77))
+    z, t = torch.randn(2, LATENT_CHANNELS, 16, 16), torch.tensor([100, 900])
+    ids = torch.randint(0, len(tokenizer) - 2, (2, 77))  # no end marks
     with torch.no_grad():
         plain = unet(z, t, text(ids)[0]).sample
-        loss, figures = ImageLoss(unet, text, 0.)(z, plain, t, ids, torch.ones(2, 32, dtype=torch.uint8), torch.rand(2, 2, 16, 16))
-    assert loss < 1e-10 and 0 < figures['attention'] < 1 and list(figures)[2:] == [f'on_{role}' for role in ROLES[1:]]
+        loss, figures = ImageLoss(unet, text, 0., 0.)(z, plain, t, ids, torch.ones(2, 32, dtype=torch.uint8), torch.rand(2, 2, 16, 16))
+    assert loss < 1e-10 and 0 < figures['attention'] < 1 and list(figures)[3:] == [f'on_{role}' for role in ROLES[1:]]
 
 
 def test_a_batch_is_the_schedule_s_mixture(tokenizer):
-    store = dict(latents=torch.randn(3, 16, 4, 16, 16).half(), ids=torch.zeros(3, 77, dtype=torch.int16), roles=torch.zeros(3, 32, dtype=torch.uint8),
+    store = dict(latents=torch.randn(3, 16, LATENT_CHANNELS, 16, 16).half(), ids=torch.zeros(3, 77, dtype=torch.int16), roles=torch.zeros(3, 32, dtype=torch.uint8),
                  foreground=torch.full((3, 16, 16, 16), 255, dtype=torch.uint8), accessory=torch.zeros(3, 16, 16, 16, dtype=torch.uint8))
     batches = ImageBatches(store, Captions(store, tokenizer, 0.), Recipe(image_batch=4), Worker(0, 1, torch.device('cpu')))
     noisy, noise, t, ids, roles, cells = batches(0)

@@ -4,7 +4,8 @@ from diffusers import UNetMotionModel
 from torch import nn
 
 from videodirector.train.motion import MotionLoss, step_weights
-from videodirector.train.networks import build_motion_adapter, build_scheduler, build_text_encoder, build_tokenizer, build_unet
+from videodirector.train.networks import (
+    LATENT_CHANNELS, build_motion_adapter, build_scheduler, build_text_encoder, build_tokenizer, build_unet)
 from videodirector.world.captions import VOCABULARY
 
 
@@ -12,8 +13,8 @@ def test_motion_stage_trains_text_and_motion_modules_alone_and_weighs_each_clip(
     torch.manual_seed(0)
     tokenizer = build_tokenizer(VOCABULARY)
     text, unet = build_text_encoder(tokenizer), UNetMotionModel.from_unet2d(build_unet(), build_motion_adapter())
-    loss = MotionLoss(unet, text)
-    z, t, ids = torch.randn(2, 4, 2, 16, 16), torch.tensor([100, 900]), torch.randint(0, len(tokenizer), (2, 77))
+    loss = MotionLoss(unet, text, 1.)
+    z, t, ids = torch.randn(2, LATENT_CHANNELS, 2, 16, 16), torch.tensor([100, 900]), torch.randint(0, len(tokenizer) - 2, (2, 77))
     one, both = (loss(z, z, t, ids, torch.tensor(w))[0] for w in ([0., 2.], [1., 1.]))
     (first, _), (second, _) = (loss(z[i:i + 1], z[i:i + 1], t[i:i + 1], ids[i:i + 1], torch.ones(1)) for i in (0, 1))
     torch.testing.assert_close(one, second, rtol=1e-4, atol=1e-5)

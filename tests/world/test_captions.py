@@ -5,6 +5,7 @@ from videodirector.world.accessories import ACCESSORIES
 from videodirector.world.captions import VOCABULARY, parse_prompt
 from videodirector.world.cast import SUBJECTS
 from videodirector.world.colours import COLOURS
+from videodirector.world.light import LIGHTS
 from videodirector.world.paths import MOTIONS
 from videodirector.world.places import BACKGROUNDS
 from videodirector.world.scene import Scene, random_scene
@@ -17,6 +18,9 @@ def test_captions_read_like_this():
     assert scene.caption == 'an elephant with a hat standing still in rippling water, camera panning left'
     assert Scene('tiger', 'snow', 'left', colour='orange').caption == 'an orange tiger walking left in the snow'
     assert Scene('fish', 'beach', 'right').caption == 'a fish swimming right on a beach'
+    assert Scene('fox', 'meadow', 'left', light='dusk').caption == 'a fox walking left on a grassy meadow at dusk'
+    scene = Scene('fox', 'city', 'left', light='fog', pan='right')
+    assert scene.caption == 'a fox walking left on a city street in fog, camera panning right' and ('fog', 'background') in scene.roles
 
 
 def test_every_caption_reads_back():
@@ -24,7 +28,7 @@ def test_every_caption_reads_back():
         for motion in MOTIONS:
             for i, background in enumerate(BACKGROUNDS):
                 scene = Scene(subject, background, motion, (None, *COLOURS)[i], (None, *ACCESSORIES)[i % 5],
-                              (None, 'left', 'right')[i % 3])
+                              (None, 'left', 'right')[i % 3], (None, *LIGHTS)[i//2 % 3])
                 assert Scene(**parse_prompt(scene.caption)) == scene
                 assert {word for word, _ in scene.words} <= set(VOCABULARY)
     for seed in range(2000): assert Scene(**parse_prompt(random_scene(seed).caption), seed=seed) == random_scene(seed)

@@ -7,7 +7,7 @@ import torch
 from videodirector.world.canvas import pixel_places
 from videodirector.world.cast import SUBJECT_TABLE
 from videodirector.world.colours import paint_box
-from videodirector.world.figures import affine, paint_figure
+from videodirector.world.figures import affine, figure_flow, paint_figure
 from videodirector.world.paths import path_of
 from videodirector.world.shapes import Joint, ellipse
 
@@ -37,3 +37,13 @@ def test_a_pattern_does_not_widen_a_figure():
     plain = [part for part in tiger.parts if not part.clip]
     images, edges = zip(*(paint_figure(torch.ones(1, 3, 48, 48), parts, paint_box('orange'), path, x, y) for parts in (tiger.parts, plain)))
     assert torch.equal(*edges) and not torch.equal(*images)
+
+
+def test_the_flow_of_a_figure_is_its_way_and_that_of_its_parts():
+    x, y = pixel_places(64, 64)
+    path = path_of('right', 2, frames=4)
+    seen, moved = figure_flow([ellipse('body', (0, 0), .5), ellipse('body', (.3, .6), .2, joint=Joint('step', (.3, .4), 30))], path, x, y)
+    assert seen.shape == (4, 64, 64) and moved.shape == (3, 2, 64, 64)
+    middle = (seen[:-1] & (y < path.y[0] + .3*path.size[0])).expand(3, 64, 64)
+    torch.testing.assert_close(moved[:, 0][middle], path.x.diff()[:, None, None].expand(3, 64, 64)[middle], atol=1e-5, rtol=0)
+    assert moved[:, 1][middle].abs().max() < 1e-5 < moved[:, 1][seen[:-1]].abs().max()  # only the leg swings

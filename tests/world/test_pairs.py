@@ -31,7 +31,7 @@ def test_edit_pairs_change_one_attribute():
     assert [sum(kind == k for kind, *_ in pairs) for k in EDIT_KINDS] == [5] * 4
     assert len({a.seed for _, a, _ in pairs}) == 20
     for kind, a, b in pairs:
-        changed = [k for k in ('subject', 'colour', 'accessory', 'background', 'motion', 'pan', 'seed')
+        changed = [k for k in ('subject', 'colour', 'accessory', 'background', 'motion', 'pan', 'light', 'seed')
                    if getattr(a, k) != getattr(b, k)]
         assert changed == [kind]
         if kind in ('subject', 'colour'):

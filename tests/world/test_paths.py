@@ -13,7 +13,7 @@ def test_there_is_enough_to_do():
 @pytest.mark.parametrize('frames', [1, 5])
 def test_a_path_has_all_its_frames(motion, frames):
     path = path_of(motion, 3, frames=frames)
-    assert all(part.shape == (frames,) for part in (path.x, path.y, path.size, path.angle, path.pan, path.time))
+    assert all(part.shape == (frames,) for part in (path.x, path.y, path.size, path.angle, path.time))
 
 
 def test_facing_follows_the_motion():
@@ -25,8 +25,3 @@ def test_left_and_right_mirror_how_far_one_goes():
     left, right = path_of('left', 5).x, path_of('right', 5).x
     torch.testing.assert_close(left - left[0], right[0] - right)
     assert left[-1] < left[0]
-
-
-def test_the_camera_leaves_the_way_through_the_world_alone():
-    paths = {pan: path_of('standing', 1, pan) for pan in (None, 'left', 'right')}
-    assert torch.equal(paths[None].x, paths['left'].x) and torch.equal(paths['left'].pan, -paths['right'].pan)

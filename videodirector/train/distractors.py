@@ -15,8 +15,8 @@ from torch import Tensor
 from ..data.mask import Mask
 from ..world.canvas import pixel_places
 from ..world.paths import FRAMES, path_of
-from ..world.places import paint_background
-from ..world.scene import SIDE, Scene, paint_dressed, random_scene
+from ..world.planes import compose
+from ..world.scene import SIDE, Scene, paint_front, paint_standing, random_scene, shoot
 
 # %% ../../nbs/train/distractors.ipynb #62233429
 class Figure(NamedTuple):
@@ -42,21 +42,20 @@ def render_pair(
 ) -> Pair:
     "Draw two figures in one place."
     x, y = pixel_places(height, width, device)
-    place, wide, seen = meant.scene, max(1.0, width / height), {}
-    camera = path_of(place.motion, place.seed, place.pan, frames, wide)
-    image = paint_background(place.background, place.seed, camera, x, y)
+    shot, wide, seen = shoot(meant.scene, frames, height, width, device), max(1.0, width / height), {}
+    image = compose(shot.place.planes, x, y, shot.camera)
     back_to_front = [('meant', meant), ('other', other)] if front else [('other', other), ('meant', meant)]
     for name, figure in back_to_front:
         if figure is None: continue
-        path = path_of(figure.scene.motion, figure.scene.seed, place.pan, frames, wide)
+        path = path_of(figure.scene.motion, figure.scene.seed, frames, wide)
         right, down = figure.shift
         path = path._replace(x=path.x + right, y=path.y + down, size=path.size * figure.size)
-        image, mask, _ = paint_dressed(image, figure.scene, path, x, y)
+        image, mask, _ = paint_standing(image, figure.scene, shot._replace(path=path), x, y)
         seen = {earlier: hidden & ~mask for earlier, hidden in seen.items()} | {name: mask}
+    image, free = paint_front(image, shot, x, y)
     nothing = torch.zeros(frames, height, width, dtype=torch.bool, device=device)
     video = image.expand(frames, -1, -1, -1).mul(2).sub(1).clamp(-1, 1)
-    return Pair(video, Mask(seen['meant']), Mask(seen.get('other', nothing)))
-
+    return Pair(video, Mask(seen['meant'] & free), Mask(seen.get('other', nothing) & free))
 
 # %% ../../nbs/train/distractors.ipynb #800145f0
 def random_pair(

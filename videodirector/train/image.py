@@ -19,6 +19,7 @@ from transformers import CLIPTextModel
 
 # %% ../../nbs/train/image.ipynb #1d9d8c73
 from .captions import ROLES, Captions
+from .ends import embed_words
 from .folder import save_part, tokenizer_of
 from .networks import build_scheduler, build_text_encoder, build_unet
 from .recipe import Recipe
@@ -68,28 +69,30 @@ class ImageLoss(nn.Module):
         unet: UNet2DConditionModel,  # keeps the processors it is given here
         text: CLIPTextModel,
         weight: float,  # of the token-attention loss
+        end_weight: float,  # of the distance of the end marks
     ):
         super().__init__()
-        self.unet, self.text, self.weight, self.maps = unet, text, weight, []
+        self.unet, self.text, self.weight, self.end_weight, self.maps = unet, text, weight, end_weight, []
         unet.set_attn_processor({name: ReadableAttention(self.maps) if '.attn2.' in name else processor
                                  for name, processor in unet.attn_processors.items()})
 
     def forward(
         self,
-        noisy: Tensor, noise: Tensor,  # [N,4,16,16]
+        noisy: Tensor, noise: Tensor,  # [N,8,16,16]
         t: Tensor,  # [N] timesteps
         ids: Tensor,  # [N,77] token numbers
         roles: Tensor,  # [N,L] of the first L tokens
         cells: Tensor,  # [N,2,16,16] how much of each cell is foreground, accessory
     ) -> tuple[Tensor, dict]:  # loss, figures
         self.maps.clear()
-        guess = self.unet(noisy, t, self.text(ids)[0]).sample
+        words, apart = embed_words(self.text, ids)
+        guess = self.unet(noisy, t, words).sample
         error = F.mse_loss(guess.float(), noise)
         losses, shares = zip(*[token_attention_loss(probs, cells, roles) for probs in self.maps])
         readable = sum(losses) / len(losses)
-        figures = dict(error=error.detach(), attention=readable.detach())
+        figures = dict(error=error.detach(), attention=readable.detach(), ends=apart.detach())
         for role, share in zip(ROLES[1:], torch.stack(shares).mean(0)): figures[f'on_{role}'] = share
-        return error + self.weight * readable, figures
+        return error + self.weight * readable + self.end_weight * apart, figures
 
 # %% ../../nbs/train/image.ipynb #ae05cd6d
 class ImageBatches:
@@ -130,7 +133,8 @@ def train_image(
     store = load_shards(data, 'latents', worker, keys, recipe.clips)
     batches = ImageBatches(store, Captions(store, tokenizer, recipe.empty_prompt), recipe, worker)
     settings = StageSettings('image', recipe.image_steps, recipe.image_lr)
-    Stage(ImageLoss(unet, text, recipe.attention_weight), settings, worker, out).run(batches)
+    loss = ImageLoss(unet, text, recipe.attention_weight, recipe.end_weight)
+    Stage(loss, settings, worker, out).run(batches)
     if worker.rank: return
     for part, name in ((unet, 'unet'), (text, 'text_encoder')): save_part(part, out / 'world' / name)
     tokenizer.save_pretrained(out / 'world' / 'tokenizer')

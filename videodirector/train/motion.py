@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 # %% ../../nbs/train/motion.ipynb #fce20cf6
 from .captions import Captions
+from .ends import embed_words
 from .folder import save_part, write_index
 from .networks import build_motion_adapter, build_scheduler
 from .recipe import Recipe
@@ -39,21 +40,24 @@ class MotionLoss(nn.Module):
         self,
         unet: UNetMotionModel,  # its spatial layers are frozen
         text: CLIPTextModel,
+        end_weight: float,  # of the distance of the end marks
     ):
         super().__init__()
-        self.unet, self.text = unet, text
+        self.unet, self.text, self.end_weight = unet, text, end_weight
         for name, p in unet.named_parameters(): p.requires_grad_('motion_modules' in name)
 
     def forward(
         self,
-        noisy: Tensor, noise: Tensor,  # [B,4,F,16,16]
+        noisy: Tensor, noise: Tensor,  # [B,8,F,16,16]
         t: Tensor,  # [B] timesteps
         ids: Tensor,  # [B,77] token numbers
         weight: Tensor,  # [B] how much each clip counts
     ) -> tuple[Tensor, dict]:  # loss, figures
-        words = repeat(self.text(ids)[0], 'b l c -> (b f) l c', f=noisy.shape[2])
+        words, apart = embed_words(self.text, ids)
+        words = repeat(words, 'b l c -> (b f) l c', f=noisy.shape[2])
         errors = ((self.unet(noisy, t, words).sample.float() - noise) ** 2).mean((1, 2, 3, 4))
-        return (weight * errors).mean(), dict(error=errors.detach().mean())
+        figures = dict(error=errors.detach().mean(), ends=apart.detach())
+        return (weight * errors).mean() + self.end_weight * apart, figures
 
 # %% ../../nbs/train/motion.ipynb #48480d11
 class MotionBatches:
@@ -97,7 +101,7 @@ def train_motion(
     store = load_shards(data, 'latents', worker, ('latents', 'ids', 'roles'), recipe.clips)
     batches = MotionBatches(store, Captions(store, tokenizer, recipe.empty_prompt), recipe, worker)
     settings = StageSettings('motion', recipe.motion_steps, recipe.motion_lr)
-    Stage(MotionLoss(unet, text), settings, worker, out).run(batches)
+    Stage(MotionLoss(unet, text, recipe.end_weight), settings, worker, out).run(batches)
     if worker.rank: return
     adapter, learned = build_motion_adapter(), unet.state_dict()
     adapter.load_state_dict({name: x.cpu() for name, x in learned.items() if 'motion_modules' in name})

@@ -13,11 +13,12 @@ import re
 from .accessories import ACCESSORIES
 from .cast import SUBJECT_TABLE, SUBJECTS
 from .colours import COLOURS
+from .light import LIGHT_TABLE
 from .paths import MOTIONS
 from .places import BACKGROUND_TABLE
 
 # %% ../../nbs/world/captions.ipynb #8d1ca7d4
-_HELPERS = frozenset('a an with on in under among next to the , camera panning'.split())
+_HELPERS = frozenset('a an with on in at under among next to the , camera panning'.split())
 
 def _split(text):
     "Its words in small letters; commas are words, a full stop at the end is not."
@@ -36,12 +37,13 @@ def verb_of(
 
 # %% ../../nbs/world/captions.ipynb #a7a19085
 def caption_words(
-    subject: str,  # these six as in `Scene`
+    subject: str,  # these seven as in `Scene`
     background: str,
     motion: str,
     colour: str | None = None,
     accessory: str | None = None,
     pan: str | None = None,
+    light: str | None = None,
 ) -> list:
     "A caption as (word, role) pairs; commas are words, and helper words have the role None."
     thing = [(word, role) for word, role in ((colour, 'colour'), (subject, 'subject')) if word]
@@ -49,7 +51,7 @@ def caption_words(
     words = [('an' if first[0] in 'aeiou' else 'a', None), *thing]
     if accessory: words += [('with', None), ('a', None), (accessory, 'accessory')]
     words += [(word, 'motion') for word in verb_of(subject, motion).split()]
-    place = _split(BACKGROUND_TABLE[background].phrase)
+    place = _split(BACKGROUND_TABLE[background].phrase) + _split(LIGHT_TABLE.get(light, ''))
     words += [(word, None if word in _HELPERS else 'background') for word in place]
     if pan: words += [(word, None) for word in (',', 'camera', 'panning', pan)]
     return words
@@ -57,6 +59,7 @@ def caption_words(
 # %% ../../nbs/world/captions.ipynb #66ff38e5
 _MOTION_OF = {verb_of(s, m): m for s in SUBJECTS for m in MOTIONS}
 _PLACE_OF = {' '.join(_split(place.phrase)): name for name, place in BACKGROUND_TABLE.items()}
+_LIGHT_OF = {phrase: light for light, phrase in LIGHT_TABLE.items()}
 
 def _either(phrases):
     "A regular expression for any one of them."
@@ -64,16 +67,16 @@ def _either(phrases):
 
 _PROMPT = re.compile(
     f'an? (?:({_either(COLOURS)}) )?({_either(SUBJECTS)})(?: with an? ({_either(ACCESSORIES)}))? '
-    f'({_either(_MOTION_OF)}) ({_either(_PLACE_OF)})(?: , camera panning (left|right))?')
+    f'({_either(_MOTION_OF)}) ({_either(_PLACE_OF)})(?: ({_either(_LIGHT_OF)}))?(?: , camera panning (left|right))?')
 
 # %% ../../nbs/world/captions.ipynb #1861db5b
-_PHRASES = (*_MOTION_OF, *_PLACE_OF, *SUBJECTS, *COLOURS, *ACCESSORIES, *_HELPERS)
+_PHRASES = (*_MOTION_OF, *_PLACE_OF, *SUBJECTS, *COLOURS, *ACCESSORIES, *_LIGHT_OF, *_HELPERS)
 VOCABULARY = tuple(sorted({word for phrase in _PHRASES for word in _split(phrase)}))
 
 # %% ../../nbs/world/captions.ipynb #5002ae01
 def parse_prompt(
     text: str,  # a prompt of this world
-) -> dict:  # subject, background, motion, colour, accessory, pan, as `Scene` takes them
+) -> dict:  # subject, background, motion, colour, accessory, pan, light, as `Scene` takes them
     "Read a caption back. Raises ValueError for unknown words (naming near ones) and for unknown word orders."
     words = _split(text)
     for word in words:
@@ -85,6 +88,6 @@ def parse_prompt(
     if not found:
         raise ValueError(
             f'Cannot read {text!r}; a prompt goes like "a red bear with a hat walking left in a forest".')
-    colour, subject, accessory, motion, place, pan = found.groups()
+    colour, subject, accessory, motion, place, light, pan = found.groups()
     return dict(subject=subject, background=_PLACE_OF[place], motion=_MOTION_OF[motion], colour=colour,
-                accessory=accessory, pan=pan)
+                accessory=accessory, pan=pan, light=_LIGHT_OF.get(light))

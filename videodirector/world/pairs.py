@@ -45,7 +45,7 @@ def demo_scenes(
     check_type(seed, Integral, 'The seed', 'a whole number')
     kind = kind or EDIT_KINDS[seed % len(EDIT_KINDS)]
     plain = dict(subject=dict(colour=None), accessory=dict(accessory=None)).get(kind, {})
-    source = random_scene(seed, pan=None, **plain)
+    source = random_scene(seed, pan=None, light=None, **plain)
     kin = next(names for names in KIN if source.subject in names)
     return source, _pick(_variants(source, kind, kin), seed)
 

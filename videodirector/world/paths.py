@@ -25,7 +25,6 @@ class Path(NamedTuple):
     y: Tensor  # [F] down
     size: Tensor  # [F] half the figure's height
     angle: Tensor  # [F] radians, clockwise
-    pan: Tensor  # [F] how far the camera has moved to the right
     time: Tensor  # [F] 0…1
     facing: int  # 1 looks right, -1 left
     gait: float  # how much its legs move, 0…1
@@ -38,7 +37,6 @@ FRAMES = 16  # of a clip, if nobody says otherwise
 def path_of(
     motion: str,  # one of MOTIONS
     seed: int = 0,  # decides place, size, reach, phase and the side it looks to
-    pan: str | None = None,  # the camera's way: 'left', 'right' or None
     frames: int = FRAMES,
     wide: float = 1.0,  # width of the frame over its shorter side, ≥ 1
 ) -> Path:
@@ -65,5 +63,4 @@ def path_of(
     if motion == 'swaying':
         angle = 0.32*torch.sin(2*math.pi*(1.5*t + phase))
         x, y = x + half*angle.sin(), y + half*(1 - angle.cos())
-    moved = middle*{None: 0, 'left': -0.16, 'right': 0.16}[pan]
-    return Path(x, y, half, angle, moved, t, facing, gait, phase)
+    return Path(x, y, half, angle, t, facing, gait, phase)
