@@ -54,7 +54,8 @@ LATENT_CHANNELS = 8
 def build_vae() -> AutoencoderKL:
     "8× down as Stable Diffusion's, thinner, with twice its 4 channels: small frames are full of detail."
     return AutoencoderKL(
-        block_out_channels=(32, 64, 128, 176), layers_per_block=1, latent_channels=LATENT_CHANNELS, norm_num_groups=16,
+        block_out_channels=(32, 64, 128, 176), layers_per_block=1,
+        latent_channels=LATENT_CHANNELS, norm_num_groups=16,
         down_block_types=('DownEncoderBlock2D',) * 4, up_block_types=('UpDecoderBlock2D',) * 4,
         mid_block_add_attention=False, sample_size=128)
 
