@@ -1,8 +1,11 @@
 "Names and what they stand for."
+from dataclasses import replace
+
 import pytest
 
 from videodirector.bench.rows import ROWS, SWEEPS, Setting, groups_of, names_of, setting_of
 from videodirector.bench.score import Case
+from videodirector.methods.presets import PAPER
 from videodirector.parts.settings import STDG, EditSettings, InvertSettings
 from videodirector.world.scene import Scene
 
@@ -14,13 +17,16 @@ def test_names_stand_for_settings():
         InvertSettings(shared=True, cfg='videodirector', inner_steps=3, stdg=STDG()), EditSettings(tau_s=.2))
     assert setting_of('eta=2,zeta=0,mask=click') == Setting(InvertSettings(stdg=STDG(2., 2., 0., 0.)), mask='click')
     assert names_of(['rows', 'full', 'eta']) == [*ROWS, *(f'eta={v}' for v in SWEEPS['eta'])]
+    assert setting_of('paper: w/o CA') == Setting(PAPER.invert, replace(PAPER.edit, tau_c=0.))
+    assert setting_of('paper: eta=1').invert == replace(PAPER.invert, stdg=STDG(1., 1.))
+    assert names_of(['paper: rows', 'full']) == [*(f'paper: {name}' for name in ROWS), 'full']
     assert all(name in names_of(['sweeps']) for field in SWEEPS for name in names_of([field]))
 
 
 @pytest.mark.parametrize('name', ['w/o nothing', 'tau_x=1', 'tau_s=much', 'inner_steps=1.5', 'shared=yes', 'tau_s', '', 'weights=1',
-                                  'stdg=1', 'region=background'])
+                                  'stdg=1', 'region=background', 'papers: full', 'paper: paper: full'])
 def test_other_names_are_refused(name):
-    with pytest.raises(ValueError, match=r'is no (setting|value)'): setting_of(name)
+    with pytest.raises(ValueError, match=r'is no (setting|value|preset)'): setting_of(name)
 
 
 @pytest.mark.parametrize('name, sentence', [('mask=x', "choose one of 'true', 'click'"), ('tau_s=nan', 'from 0 to 1'), ('steps=0', '2 or more'),

@@ -6,8 +6,9 @@ import torch
 from clips import gliding
 
 from videodirector.base.run import Run
-from videodirector.bench.score import Case, Judges, edit_case, reconstruction_scores, score
+from videodirector.bench.score import Case, Judges, edit_case, reconstruction_scores, ring_around, score
 from videodirector.data.mask import Mask
+from videodirector.data.regions import grow
 from videodirector.methods.api import Clip
 from videodirector.methods.videodirector import VideoDirector
 from videodirector.metrics.motion import interpolator, motion_smoothness
@@ -36,11 +37,18 @@ def test_perfect_edit_has_perfect_numbers(tiny_judge, tiny_score):
     region = Mask((source.video != truth.video).any(1))  # the soft outline, a pixel beyond the masks, included
     case = Case(Clip(source.video, 'a bear', region), 'a tiger', kind='subject', truth=truth, wanted=tiny_judge.read(truth.video))
     found = score(truth.video, case, Judges(tiny_judge, tiny_score, lambda a, b: (a - b).abs().max().item()))
-    assert list(found) == ['MS (DIS)', 'tiny', 'masked_psnr', 'inside_psnr', 'masked_lpips', 'masked_judge_distance', 'judge_right',
-                           'new', 'truth_psnr', 'truth_ssim', 'motion_error']
-    assert found['masked_psnr'] == found['truth_psnr'] == float('inf') and found['truth_ssim'] == pytest.approx(1, abs=1e-3)
+    assert list(found) == ['MS (DIS)', 'tiny', 'masked_psnr', 'inside_psnr', 'ring_psnr', 'masked_lpips', 'masked_judge_distance', 'judge_right',
+                           'new', 'truth_psnr', 'truth_ssim', 'inside_truth_psnr', 'motion_error']
+    assert all(found[name] == float('inf') for name in ('masked_psnr', 'ring_psnr', 'truth_psnr', 'inside_truth_psnr'))
+    assert found['truth_ssim'] == pytest.approx(1, abs=1e-3)
     assert found['inside_psnr'] < 20 and found['judge_right'] == found['new'] == 1
     assert found['masked_lpips'] == found['masked_judge_distance'] == found['motion_error'] == 0
+
+
+def test_the_ring_is_one_cell_of_sixteen_around_the_region():
+    free = box(gliding())
+    ring = ring_around(free)
+    assert not (ring & free).hard.any() and torch.equal((ring | free).hard, grow(free, free.values.shape[-1] // 16).hard)
 
 
 def test_masked_numbers_do_not_see_the_region(tiny_judge):

@@ -12,7 +12,7 @@ SOURCE, TARGET, NEGATIVE = 'a brown bear walking on grass', 'a brown tiger walki
 MAPPER, FACTORS = [0, 1, 2, -1, *range(4, 16)], [1., 1., 1., 2., *[1.] * 12]  # the fourth token is the new word, and twice as strong
 WEIGHTS = (.5, 1., .25, .5)
 INVERT = dict(guidance_scale=7.5, cfg='videodirector', lr=.01, negative_prompt=NEGATIVE)
-EDIT = dict(tau_s=.5, tau_c=.5, weights={'tiger': 2})
+EDIT = dict(tau_s=.5, tau_c=.5, weights={'tiger': 2}, neutral=False)
 
 
 @pytest.fixture(scope='module')

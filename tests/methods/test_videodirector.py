@@ -422,19 +422,21 @@ def test_slots_are_those_the_controls_read(tiny_model, inversion):
     assert lengths(tau_c=0., tau_s=1.) == [3] * STEPS
 
 
-def test_each_slot_holds_its_latent_and_text(tiny_model, inversion):
+@pytest.mark.parametrize('neutral', [True, False])
+def test_each_slot_holds_its_latent_and_text(tiny_model, inversion, neutral):
     calls = []
     def spy(predict, latents, t, text):
         calls.append((latents.clone(), t, text.clone()))
         return predict(latents, t, text)
-    edited(Wrapped(tiny_model, spy), inversion)
+    edited(Wrapped(tiny_model, spy), inversion, neutral=neutral)
     def same_text(a, b): assert_close(a, tiny_model.embed(b).expand(3, -1, -1))
     for i, (latents, t, text) in enumerate(calls):
         slots = slots_at(planned(tiny_model, inversion), i)
         assert t == inversion.schedule.timesteps[i] and torch.equal(latents[0], latents[1])
         assert torch.equal(text[0], inversion.null.embeddings[i])
         same_text(text[1], TARGET), same_text(text[slots.index('source_cond')], SOURCE)
-        if 'source_uncond' in slots: same_text(text[2], '')
+        if 'source_uncond' in slots and neutral: assert torch.equal(text[2], inversion.null.embeddings[i])
+        if 'source_uncond' in slots and not neutral: same_text(text[2], '')
         for k in range(2, len(slots)): assert torch.equal(latents[k], inversion.pivots[STEPS - i])
     assert torch.equal(calls[0][0][0], inversion.pivots[-1])
 

@@ -207,6 +207,33 @@ def test_mutual_control_is_its_equation(given):
             torch.testing.assert_close(out[b, f], softmax(q[b, f] @ keys.transpose(-1, -2) / 2) @ values)
 
 
+@pytest.mark.parametrize('given', [None, mask()])
+def test_neutral_mutual_control_counts_what_is_seen_twice_half(given):
+    q, k, v = tensors()
+    edit, at = MutualControl(range(1), given, neutral=True), here()
+    q2, k2, v2, bias = edit.qkv(q, k, v, None, at)
+    out = probabilities(q2, k2, bias) @ v2
+    for b in range(4):
+        for f in range(F):
+            seen = torch.ones(h * w, dtype=torch.bool) if given is None else ~(given.at(h, w) > 0)[f].flatten()
+            own = (q[b, f] @ k[b, f].transpose(-1, -2) / 2).exp()
+            top, bottom = own @ v[b, f], own.sum(-1, keepdim=True)
+            if b < 2:
+                other = (q[b, f] @ k[b + 2, f].transpose(-1, -2) / 2).exp() * seen
+                own = own * torch.where(seen, .5, 1.)
+                top, bottom = own @ v[b, f] + .5 * other @ v[b + 2, f], (own + .5 * other).sum(-1, keepdim=True)
+            torch.testing.assert_close(out[b, f], top / bottom)
+
+
+@pytest.mark.parametrize('given', [None, mask()])
+def test_neutral_mutual_control_changes_nothing_where_source_and_edit_agree(given):
+    q, k, v = (torch.cat([x[2:], x[2:]]) for x in tensors())
+    q2, k2, v2, bias = MutualControl(range(1), given, neutral=True).qkv(q, k, v, None, here())
+    torch.testing.assert_close(probabilities(q2, k2, bias) @ v2, probabilities(q, k, None) @ v)
+    q2, k2, v2, bias = MutualControl(range(1), mask()).qkv(q, k, v, None, here())
+    assert (probabilities(q2, k2, bias) @ v2 - probabilities(q, k, None) @ v).abs().max() > .01  # the paper's form does
+
+
 def test_an_all_foreground_mask_leaves_plain_attention(unet_call):
     torch.testing.assert_close(unet_call(MutualControl(range(1), mask(True))), unet_call(), rtol=1e-4, atol=1e-5)
 

@@ -71,7 +71,8 @@ def unet_seconds(
 ) -> float:  # median
     "Seconds of one UNet call at batch 1, after two calls to warm up."
     device, seconds = model.unet.device, []
-    z, text = torch.zeros(1, 4, frames, *size, device=device), model.embed('a bear')
+    z = torch.zeros(1, model.unet.config.in_channels, frames, *size, device=device)
+    text = model.embed('a bear')
     for _ in range(calls + 2):
         start = time.perf_counter()
         model.predict(z, 300, text)

@@ -7,11 +7,12 @@ __all__ = ['ROWS', 'SWEEPS', 'WEIGHTS', 'OWNERS', 'Setting', 'setting_of', 'swee
 
 # %% ../../nbs/bench/rows.ipynb #8bd5a7be
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
 # %% ../../nbs/bench/rows.ipynb #a759363d
 from ..base.settings import check_options, kind_of, option, parse_value
+from ..methods.presets import DEFAULT, find_preset
 from ..parts.settings import STDG, EditSettings, InvertSettings
 
 # %% ../../nbs/bench/rows.ipynb #bbd3931b
@@ -29,8 +30,8 @@ class Setting:
 ROWS = {'full': {}, 'w/o STDG': dict(eta=0., zeta=0.), 'shared null text': dict(shared=True),
         'w/o CA': dict(tau_c=0.), 'w/o SA': dict(layout=False, mutual=False),
         'w/o SA-I': dict(layout=False), 'w/o SA-II': dict(mutual=False)}  # name → what is changed
-SWEEPS = dict(tau_s=(0., .2, .4, .6, .8, 1.), tau_c=(0., .2, .4, .6, .8, 1.), eta=(0., .5, 2.),
-              zeta=(0., .5, 2.), guidance_scale=(1.5, 4., 8.), inner_steps=(0, 1, 3, 10))
+SWEEPS = dict(tau_s=(0., .2, .4, .6, .8, 1.), tau_c=(0., .2, .4, .6, .8, 1.), eta=(0., .05, .1, .25, .5, 1.),
+              zeta=(0., .05, .1, .25, .5, 1.), guidance_scale=(1.5, 4., 8.), inner_steps=(0, 1, 3, 10))
 
 # %% ../../nbs/bench/rows.ipynb #545cf278
 WEIGHTS = dict(eta=('eta_f', 'eta_b'), zeta=('zeta_b',))  # of STDG, by the name that a table gives them
@@ -40,15 +41,18 @@ OWNERS |= dict(mask=Setting) | dict.fromkeys(WEIGHTS, STDG)  # what can be chang
 
 
 def setting_of(
-    name: str,  # one of ROWS, or changes to the full method: 'tau_s=0.2' or 'eta=1,zeta=0'
+    name: str,  # one of ROWS, or changes: 'tau_s=0.2' or 'eta=1,zeta=0'; with another preset, 'paper: full'
 ) -> Setting:
     "What a name stands for; `ValueError` for one that stands for nothing."
-    parts = [] if name in ROWS else name.split(',')
-    changes = ROWS.get(name, {}) | dict(_change(name, *part.split('=', 1)) for part in parts)
+    preset, _, what = name.rpartition(': ')
+    base = find_preset(preset or DEFAULT.name)
+    parts = [] if what in ROWS else what.split(',')
+    changes = ROWS.get(what, {}) | dict(_change(name, *part.split('=', 1)) for part in parts)
     def own(kind): return {field: value for field, value in changes.items() if OWNERS[field] is kind}
     weights = {weight: value for field, value in own(STDG).items() for weight in WEIGHTS[field]}
-    invert = InvertSettings(**own(InvertSettings), stdg=STDG(**weights))
-    return Setting(invert, EditSettings(**own(EditSettings)), **own(Setting))
+    stdg = replace(base.invert.stdg or STDG(), **weights)
+    invert = replace(base.invert, **own(InvertSettings), stdg=stdg)
+    return Setting(invert, replace(base.edit, **own(EditSettings)), **own(Setting))
 
 
 def _change(name, field, text=''):
@@ -69,10 +73,12 @@ def sweep(
 def names_of(
     asked: Sequence[str],  # names as `setting_of` takes them, 'rows', 'sweeps', or the name of one sweep
 ) -> list[str]:
-    "All names that are meant, each once."
+    "All names that are meant, each once; groups of another preset too, such as 'paper: rows'."
     groups = {field: sweep(field) for field in SWEEPS}
     groups = dict(rows=list(ROWS), sweeps=[name for field in SWEEPS for name in groups[field]]) | groups
-    return list(dict.fromkeys(name for word in asked for name in groups.get(word, [word])))
+    parts = [word.rpartition(': ') for word in asked]
+    return list(dict.fromkeys(f'{preset}{colon}{name}' for preset, colon, word in parts
+                              for name in groups.get(word, [word])))
 
 # %% ../../nbs/bench/rows.ipynb #b15ba096
 def groups_of(

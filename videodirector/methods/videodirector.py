@@ -180,7 +180,8 @@ def plan_controls(
     controls = [cross] if cross.schedule[:steps].any() else []
     if s.layout and layout: controls.append(LayoutControl(layout))
     if s.mutual and layout.stop < steps:
-        controls.append(MutualControl(range(layout.stop, steps), hidden_region(inversion, s.region)))
+        hidden = hidden_region(inversion, s.region)
+        controls.append(MutualControl(range(layout.stop, steps), hidden, neutral=s.neutral))
     return controls
 
 
@@ -253,8 +254,8 @@ def edit_latents(
     schedule, device = inversion.schedule, model.unet.device
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
     z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
-    prompts = dict(edit_cond=prompt, source_uncond=inversion.settings.negative_prompt,
-                   source_cond=inversion.prompt)
+    prompts = dict(edit_cond=prompt, source_cond=inversion.prompt)
+    if not settings.neutral: prompts['source_uncond'] = inversion.settings.negative_prompt
     words = {slot: per_frame(model.embed(text), frames) for slot, text in prompts.items()}
     guidance, blend = guidance_term(model, inversion, settings.recompute_guidance), None
     if settings.blend:
@@ -263,7 +264,8 @@ def edit_latents(
         controls = [*controls, blend]
     for i, t in run.steps('edit', schedule):
         slots, term = slots_at(controls, i), guidance(i, z)
-        text = {**words, 'edit_uncond': per_frame(null[i], frames)}
+        phi = per_frame(null[i], frames)
+        text = dict(edit_uncond=phi, source_uncond=phi) | words
         latents = {s: z if s.startswith('edit') else pivots[len(schedule) - i][None] for s in slots}
         with attend(model.unet, controls, record) as at:
             at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))

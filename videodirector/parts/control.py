@@ -193,6 +193,7 @@ class MutualControl(AttentionControl):
     mask: Mask = None  # hide this part of the source; None hides nothing
     coverage: float = 0.0  # a cell is hidden if more than this share of it is covered
     pairs: tuple = (('edit_uncond', 'source_uncond'), ('edit_cond', 'source_cond'))  # (target, source)
+    neutral: bool = False  # count a key that is seen twice half each time: two equal ones are then as one
     sites: str = 'up_blocks.*'
     kinds = ('spatial',)
 
@@ -209,7 +210,8 @@ class MutualControl(AttentionControl):
         extra = torch.zeros(len(here.slots), here.frames, 1, 1, 2 * N, dtype=k.dtype, device=k.device)
         for slot, source in enumerate(source_of):  # one without a source looks at itself only, once
             unseen = hidden | (slot == source)
-            extra[slot, :, 0, 0, :N] = extra.new_zeros(here.frames, N).masked_fill(unseen, -math.inf)
+            extra[slot, :, 0, 0, :N].masked_fill_(unseen, -math.inf)
+            if self.neutral: extra[slot, :, 0, 0] -= math.log(2) * ~torch.cat([unseen, unseen], -1)
         if bias is not None:
             raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
         return q, torch.cat([k[source_of], k], -2), torch.cat([v[source_of], v], -2), extra

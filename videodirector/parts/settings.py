@@ -131,6 +131,8 @@ class EditSettings:
                                       'takes the others', low=0, high=1)
     layout: bool = option(True, "SA-I: the first τ_s of the steps use the source's queries and keys")
     mutual: bool = option(True, "SA-II: the other steps see the source's keys and values too")
+    neutral: bool = option(True, 'SA-II that changes nothing where source and edit agree: a key seen twice '
+                                 'counts half, and φ_t is the null text of both; false: as the paper has it')
     weights: dict = option({}, 'factor on the attention to a target word; 1 is neutral', low=-1000, high=1000)
     tau_words: dict = option({}, 'a τ_c of its own for a target word', low=0, high=1)
     align: str = option('refine', 'which words of the two prompts belong together: refine takes any prompts, '
