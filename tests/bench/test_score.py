@@ -48,7 +48,7 @@ def test_perfect_edit_has_perfect_numbers(tiny_judge, tiny_score):
 def test_the_ring_is_one_cell_of_sixteen_around_the_region():
     free = box(gliding())
     ring = ring_around(free)
-    assert not (ring & free).hard.any() and torch.equal((ring | free).hard, grow(free, free.values.shape[-1] // 16).hard)
+    assert not (ring & free).hard.any() and torch.equal((ring | free).hard, grow(free, min(free.values.shape[1:]) // 16).hard)
 
 
 def test_masked_numbers_do_not_see_the_region(tiny_judge):

@@ -3,7 +3,7 @@ import torch
 from diffusers import UNetMotionModel
 from torch import nn
 
-from videodirector.train.motion import MotionLoss, step_weights
+from videodirector.train.motion import MotionLoss, set_apart, step_weights
 from videodirector.train.networks import (
     LATENT_CHANNELS, build_motion_adapter, build_scheduler, build_text_encoder, build_tokenizer, build_unet)
 from videodirector.world.captions import VOCABULARY
@@ -32,3 +32,15 @@ def test_noisy_steps_count_more_up_to_a_limit():
     assert (step_weights(alphas, 1) == 1).all()
     weights = step_weights(alphas, 30)
     assert abs(weights.mean() - 1) < 1e-5 and (weights.diff() >= 0).all() and abs(weights[-1] / weights[0] - 30) < 1e-3
+
+
+def test_words_of_motion_are_set_apart_and_no_others():
+    torch.manual_seed(0)
+    text = build_text_encoder(build_tokenizer(VOCABULARY))
+    table = text.get_input_embeddings().weight
+    before, words = table.detach().clone(), torch.tensor([7, 9])
+    set_apart(text, words, 0.)
+    assert torch.equal(table, before)
+    set_apart(text, words, 2.)
+    moved = table.detach() - before
+    assert (moved.any(1).nonzero()[:, 0] == words).all() and abs(moved[words].std() - 2) < .3 and table.requires_grad

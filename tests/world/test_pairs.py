@@ -2,7 +2,7 @@
 import pytest
 
 from videodirector.world.cast import SUBJECTS
-from videodirector.world.pairs import EDIT_KINDS, EDIT_SEED, KIN, choices, demo_scenes, edit_pairs
+from videodirector.world.pairs import EDIT_KINDS, EDIT_SEED, KIN, TUNING_SEED, choices, demo_scenes, edit_pairs
 from videodirector.world.scene import FIRST_TRAINING_SEED, Scene
 
 
@@ -37,6 +37,8 @@ def test_edit_pairs_change_one_attribute():
         if kind in ('subject', 'colour'):
             assert sum(x != y for x, y in zip(a.caption.split(), b.caption.split())) == 1
     assert pairs == edit_pairs(20)
+    tuning = edit_pairs(20, TUNING_SEED)
+    assert not {a.seed for _, a, _ in tuning} & {a.seed for _, a, _ in edit_pairs(75)} and [kind for kind, *_ in tuning] == [kind for kind, *_ in pairs]
 
 
 def test_pairs_are_the_measured_ones():

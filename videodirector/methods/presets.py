@@ -26,7 +26,8 @@ class Preset:
 
 
 PAPER = Preset('paper', 'the settings of the paper', InvertSettings(
-    steps=50, guidance_scale=7.5, cfg='videodirector', lr=.01, stdg=STDG()), EditSettings(tau_c=.8, neutral=False))
+    steps=50, guidance_scale=7.5, cfg='videodirector', inner_steps=10, lr=.01, stdg=STDG(.5, .5, 0., .5)),
+    EditSettings(tau_c=.8, tau_s=.4, neutral=False))
 OFFICIAL = Preset('official', 'the paper as its official code has it, with its quirks',
                   replace(PAPER.invert, stride=True, nearest=True, posterior=42),
                   replace(PAPER.edit, leading=True))

@@ -37,6 +37,7 @@ class Recipe:
     motion_batch: int = 32  # clips a GPU
     motion_lr: float = 1.5e-3
     motion_weight: float = 30  # most that the error of a noisy step counts; 1 counts all steps alike
+    motion_push: float = 1  # that sets the words of motion apart before they are learned
     end_weight: float = 1  # of the distance of end marks from those of the empty prompt
     empty_prompt: float = 0.1  # share of captions dropped, for classifier-free guidance
 
