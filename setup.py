@@ -1,14 +1,30 @@
 "Packaging; everything that may change lives in settings.ini."
 from configparser import ConfigParser
 from pathlib import Path
+from shutil import copytree, ignore_patterns, rmtree
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 settings = ConfigParser(delimiters=['='])
 settings.read(here / 'settings.ini', encoding='utf-8')
 cfg = settings['DEFAULT']
 readme = here / 'README.md'
+extras = {name: cfg[f'{name}_requirements'].split() for name in ('lab', 'dev')}
+extras['dev'] += extras['lab']
+
+
+class WithCourse(build_py):
+    "A wheel carries the notebooks, too, for `videodirector lessons`; an editable install finds them in the checkout."
+
+    def run(self):
+        super().run()
+        if self.editable_mode: return
+        course = Path(self.build_lib, cfg['lib_path'], 'course')
+        rmtree(course, ignore_errors=True)  # of an earlier build
+        copytree(here / cfg['nbs_path'], course, ignore=ignore_patterns('.*'))
+
 
 setup(
     name=cfg['lib_name'],
@@ -31,7 +47,8 @@ setup(
     packages=find_packages(include=['videodirector', 'videodirector.*']),
     package_data={'videodirector': ['weights/**/*', 'widgets/*']},
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split()},
+    extras_require=extras,
+    cmdclass={'build_py': WithCourse},
     entry_points={
         'console_scripts': cfg['console_scripts'].split(),
         'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"],

@@ -27,10 +27,10 @@ def stored(run, tmp_path):
 @pytest.mark.parametrize('changes, message', [
     (dict(steps=3), '--steps belongs to the stored inversion'),
     (dict(source='a red bear'), "was made for 'a bear walking'"),
-    (dict(inversion='gone.safetensors'), 'no file'),
+    (dict(stored='gone.safetensors'), 'no file'),
 ])
 def test_a_stored_inversion_is_not_contradicted(run, stored, changes, message):
-    options = dict(inversion=stored, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
+    options = dict(stored=stored, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
     code, out, error = run(**options)
     assert (code, out) == (2, '') and message in error
 
@@ -49,7 +49,9 @@ REFUSALS = {
     'no such file': (lambda p: dict(video=p / 'gone.mp4'), 'There is no clip at .*gone.mp4'),
     'not a video': (lambda p: dict(video=broken(p, 'a.mp4')), 'a.mp4.* is not a clip'),
     'fewer frames than asked': (lambda p: dict(frames=31), 'has 30 frames and 31 were asked for'),
-    'more frames than the motion module takes': (lambda p: dict(frames=25), '25 frames were asked for and the motion module takes 1 to 24'),
+    'a window that the motion module does not take': (lambda p: dict(window=25), 'window of 25 frames was asked for and the motion module takes 1 to 24'),
+    'windows that share too much': (lambda p: dict(window=8, overlap=5), 'Windows of 8 frames shall share 5; give 0 to 4'),
+    'motion of more frames than are seen together': (lambda p: dict(method='motionclone', inner_steps=None, frames=25), 'has 25 frames and the motion is read of 1 to 24'),
     'sides not divisible': (lambda p: dict(size='32x50'), 'The sides of 32×50 frames do not divide by 8'),
     'no such mask': (lambda p: dict(mask=p / 'gone'), 'There is no mask at .*gone'),
     'mask of another length': (lambda p: dict(mask=mask_file(p, 29, 32, 48)), 'has 29 frames, its clip 30'),

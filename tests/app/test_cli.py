@@ -21,7 +21,7 @@ WRONG = [[], ['edit'], ['dance'], ['demo', '--seed', 'x'], ['demo', '--region', 
          *([*EDIT, *words.split(' ')] for words in (
              '--size 12', '--fps 0', '--fps -1', '--fps nan', '--weight tiger', '--weight tiger=nan', '--tau-word tiger=much',
              '--steps 0', '--steps 2.5', '--steps nan', '--tau-c nan', '--tau-c 1.5', '--tau-s -1', '--inner-steps -1', '--lr inf',
-             '--frames 0', '--cfg x', '--align x', '--out ', '--keep ', '--mask ', '--inversion ')),
+             '--frames 0', '--cfg x', '--align x', '--out ', '--keep ', '--mask ', '--stored ', '--inversion x', '--null x', '--evaluations 1')),
          ['evaluate-model', '--prompts', '0'], ['evaluate-edits', '--steps', '0'], ['evaluate-edits', '--rows', ''],
          ['benchmark', '--out', '']]
 
@@ -86,7 +86,7 @@ def test_commands_that_measure_have_options_of_their_own(command, capsys):
 def test_every_command_is_in_the_help(capsys):
     with pytest.raises(SystemExit): parser().parse_args(['--help'])
     text = capsys.readouterr().out
-    assert all(name in text for name in ('demo', 'edit', 'batch', 'mask', 'methods', 'presets', 'evaluate-model', 'evaluate-edits', 'benchmark'))
+    assert all(name in text for name in ('demo', 'edit', 'batch', 'mask', 'lessons', 'methods', 'presets', 'evaluate-model', 'evaluate-edits', 'benchmark'))
 
 
 def test_import_and_help_do_not_load_torch():

@@ -106,7 +106,7 @@ def test_results_of_another_run_are_replaced_only_if_asked(run, tmp_path):
     (tmp_path / 'out/notes.txt').touch()
     inverted = shutil.copy(tmp_path / 'out/inversion.safetensors', tmp_path)
     options = dict(source=None, steps=None, inner_steps=None, size=None, frames=None)
-    assert run('--overwrite', inversion=inverted, tau_c=0, **options)[0] == 0
+    assert run('--overwrite', stored=inverted, tau_c=0, **options)[0] == 0
     assert {f.name for f in (tmp_path / 'out').iterdir()} == FILES - {'reconstruction.mp4'} | {'notes.txt'}
 
 
@@ -149,7 +149,7 @@ def stored(run, tmp_path):
 
 
 def test_a_stored_inversion_gives_the_same_edit(run, tmp_path, stored):
-    code, out, _ = run('--json', inversion=stored, source=None, steps=None, inner_steps=None, size=None, frames=None)
+    code, out, _ = run('--json', stored=stored, source=None, steps=None, inner_steps=None, size=None, frames=None)
     report, first = json.loads(out), json.loads((stored.parent / 'metrics.json').read_text())
     assert code == 0 and report['psnr'] == first['psnr'] and report['source_prompt'] == SOURCE
     assert 'invert' not in report['seconds'] and 'null_text' not in report['seconds']
@@ -230,8 +230,23 @@ def test_another_method_has_its_own_settings_and_report(rival, tmp_path, method,
 def test_what_does_not_fit_another_method_is_said(rival, tmp_path, stored):
     for options, said in ((dict(method='tokenflow', chunk=8), 'has 3 frames and TokenFlow takes a keyframe for every 8'),
                           (dict(method='flatten', preset='paper'), "'paper' is not for FLATTEN; leave --preset out"),
-                          (dict(method='flatten', inversion=stored, source=None), '--inversion does not fit --method flatten'),
+                          (dict(method='flatten', stored=stored, source=None), '--stored does not fit --method flatten'),
                           (dict(method='flatten', model='world', motion_adapter='x/y'), '--motion-adapter does not fit'),
                           (dict(method='flatten', tau_c=.5), 'unrecognized arguments: --tau-c'), (dict(method='x'), "no method 'x'")):
         code, _, error = rival(out=tmp_path / 'other', **options)
         assert code == 2 and said in error, error
+
+
+def test_a_long_clip_is_edited_in_windows(run, tmp_path):
+    windows = dict(frames=30, size='16x16', inner_steps=0)
+    assert run('--json', **windows)[0] == 0, 'more frames than the motion module takes'
+    assert Inversion.load(tmp_path / 'out/inversion.safetensors').windows == [[0, 15], [14, 30]]
+    code, out, _ = run('--json', '--overwrite', window=16, overlap=4, **windows)
+    report = json.loads(out)
+    assert code == 0 and report['frames'] == 30 == clip_info(report['files']['edited']).frames
+    kept = Path(shutil.copy(tmp_path / 'out/inversion.safetensors', tmp_path))
+    assert Inversion.load(kept).windows == [[0, 12], [8, 21], [17, 30]]
+    again = dict(inversion=kept, source=None, steps=None, inner_steps=None, size=None, frames=None)
+    assert run('--overwrite', window=16, overlap=4, **again)[0] == 0
+    code, _, error = run('--overwrite', **again)
+    assert code == 2 and 'was made in windows of the frames 0–11, 8–20, 17–29; edit in the same ones' in error

@@ -83,7 +83,8 @@ def test_help_prints(capsys):
 @pytest.mark.parametrize('words, invert, edit', [
     ([], {}, {}),
     (['--steps', '5', '--guidance-scale', '7', '--lr', '.1'], dict(steps=5, guidance_scale=7., lr=.1), {}),
-    (['--shared', '--stdg'], dict(shared=True, stdg=STDG()), {}),
+    (['--null', 'shared', '--stdg'], dict(null='shared', stdg=STDG()), {}),
+    (['--inversion', 'fixed-point', '--evaluations', '3', '--null', 'none'], dict(inversion='fixed-point', evaluations=3, null='none'), {}),
     (['--no-layout', '--no-mutual', '--tau-c', '0'], {}, dict(layout=False, mutual=False, tau_c=0.)),
     (['--weight', 'tiger=2', '--weight', 'red=-1'], {}, dict(weights=dict(tiger=2., red=-1.))),
     (['--tau-word', 'tiger=0'], {}, dict(tau_words=dict(tiger=0.)))], ids=str)
@@ -111,4 +112,4 @@ def test_a_preset_brings_what_is_not_given():
     bear = find_preset('bear')
     assert asked('--preset', 'bear') == (bear.source, bear.target, (512, 512)) and asked() == (None, None, None)
     assert asked('--preset', 'bear', '--source', 'a', '--target', 'b', '--size', '64x32') == ('a', 'b', (64, 32))
-    assert asked('--preset', 'bear', '--inversion', 'x') == (None, bear.target, None)
+    assert asked('--preset', 'bear', '--stored', 'x') == (None, bear.target, None)

@@ -1,6 +1,6 @@
 "The main table: every method on the same pairs, on the model that it needs."
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import mmap
 from types import SimpleNamespace
 
@@ -18,6 +18,7 @@ from videodirector.bench.tables import contact_sheet, summary
 from videodirector.methods import baselines
 from videodirector.methods.api import Edit, Needs
 from videodirector.methods.registry import METHODS
+from videodirector.metrics.perception import load_lpips
 from videodirector.world.pairs import edit_pairs
 
 NAMES = ['invert_and_prompt', 'do_nothing']
@@ -32,15 +33,17 @@ class Still(baselines.DoNothing):
         return Edit(clip.video * .9, torch.zeros(1, 4, 1, 1, 1), prompt, clip.prompt, {}, method=self.name)
 
 
-@dataclass(frozen=True)
-class TwoSteps:
-    steps: int = option(2, 'few')
+def steps(n):
+    "The settings of the method that samples, but with so many steps by default."
+    @dataclass(frozen=True)
+    class Few(baselines.ClimbSettings): steps: int = option(n, 'few', low=2)
+    return Few
 
 
 @pytest.fixture
 def few(monkeypatch):
     "Two steps for the one that samples, and a method that only takes image models."
-    monkeypatch.setattr(METHODS['invert_and_prompt'], 'invert_settings', lambda: baselines.ClimbSettings(2), raising=False)
+    monkeypatch.setattr(METHODS['invert_and_prompt'], 'invert_settings', steps(2), raising=False)
     monkeypatch.setitem(METHODS, 'still', Still())
 
 
@@ -79,8 +82,21 @@ def test_what_is_stored_is_not_done_again(out, tiny, monkeypatch):
     before = {f: f.stat().st_mtime_ns for f in out.glob('*/*')}
     run_pairs(edit_pairs(2), NAMES, out, device='cpu', progress=False, rows=tiny)
     assert {f: f.stat().st_mtime_ns for f in out.glob('*/*')} == before
-    monkeypatch.setattr(METHODS['invert_and_prompt'], 'invert_settings', lambda: baselines.ClimbSettings(3))
+    monkeypatch.setattr(METHODS['invert_and_prompt'], 'invert_settings', steps(3))
     assert len(read_figures(out, NAMES, ENTRIES)['invert_and_prompt']) == 0, 'other settings are another row'
+
+
+def test_a_table_is_of_the_pairs_that_were_asked_for(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr('videodirector.app.measure.ENTRIES', tiny)
+    out = tmp_path / 'out'
+    command = ['benchmark', '--methods', 'do_nothing', '--device', 'cpu', '--out', str(out), '--quiet', '--pairs']
+    for count in 2, 1:
+        assert main([*command, str(count)]) == 0
+        report = json.loads((out / 'methods.json').read_text())
+        assert report['pairs'] == len(report['figures']['do_nothing']) == count
+    row = json.loads((file := out / '000' / 'do_nothing.json').read_text())
+    file.write_text(json.dumps(row | dict(target='a scene of another world', figures={})))
+    assert main([*command, '1']) == 0 and json.loads(file.read_text()) | dict(figures=0) == row | dict(figures=0), 'it is measured anew'
 
 
 def test_videodirector_runs_in_full_and_the_others_by_their_defaults():
@@ -123,6 +139,28 @@ def test_the_paper_beside_ours():
     assert '| videodirector | 0.9768 · 0.5000 | 21.64 · – | 21.37 · 20.00 | 0.270 · – | 1.00 · – |' in text
     assert '| do_nothing | – · 0.5000 | – · – | – · 20.00 | – · – | – · – |' in text
     assert PAPER['rave']['US'] == 2.89 and len(PAPER) == 5 and PAPER.keys() < METHODS.keys()
+
+
+def test_lpips_has_a_column_where_its_weights_are_given(tmp_path, tiny, judge, monkeypatch, capsys):  # noqa: F811
+    from safetensors.torch import save_file
+    squeezenet1_1 = pytest.importorskip('torchvision').models.squeezenet1_1
+    torch.manual_seed(0)
+    save_file(squeezenet1_1(weights=None).state_dict(), tmp_path / 'net.safetensors')
+    def load(weights, device, lpips=None):
+        models, judges = tiny.load(weights, device)
+        return models, replace(judges, lpips=lpips and load_lpips(lpips))
+    monkeypatch.setattr('videodirector.app.measure.ENTRIES', tiny._replace(load=load))
+    command = ['benchmark', '--pairs', '1', '--methods', 'do_nothing', '--device', 'cpu', '--quiet', '--out']
+    lpips = ['--lpips', str(tmp_path / 'net.safetensors')]
+    assert main([*command, str(tmp_path / 'with'), *lpips]) == 0 == main([*command, str(tmp_path / 'without')])
+    tables = [(tmp_path / name / 'methods.md').read_text() for name in ('with', 'without')]
+    assert [('m.L (LPIPS) ↓' in text, 'm.L · m.L (LPIPS)' in text, 'm.L · judge distance' in text) for text in tables] == [(True, True, False), (False, False, True)]
+    assert '| do_nothing | – · ' in tables[0] and all('judge distance ↓' in text for text in tables), 'each under its own name'
+    for folder, more, sentence in ('with', [], 'measured with LPIPS; give --lpips'), ('without', lpips, 'measured without LPIPS; leave --lpips out'):
+        assert main([*command, str(tmp_path / folder), *more]) == 2 and sentence in capsys.readouterr().err
+    assert main([*command, str(tmp_path / 'x'), '--lpips', str(tmp_path / 'none')]) == 2 and 'no network for LPIPS at' in capsys.readouterr().err
+    assert main(['benchmark', '--out', str(tmp_path / 'x'), *lpips]) == 2 and '--lpips belongs to --methods' in capsys.readouterr().err
+    assert not (tmp_path / 'x').exists()
 
 
 def test_each_method_gets_the_model_that_it_needs():

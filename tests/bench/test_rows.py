@@ -13,8 +13,8 @@ from videodirector.world.scene import Scene
 def test_names_stand_for_settings():
     assert setting_of('full') == Setting() == Setting(InvertSettings(stdg=STDG()), EditSettings(), 'true')
     assert setting_of('w/o SA') == Setting(edit=EditSettings(layout=False, mutual=False))
-    assert setting_of('tau_s=0.2,shared=true,cfg=videodirector,inner_steps=3') == Setting(
-        InvertSettings(shared=True, cfg='videodirector', inner_steps=3, stdg=STDG()), EditSettings(tau_s=.2))
+    assert setting_of('tau_s=0.2,null=shared,cfg=videodirector,inner_steps=3') == Setting(
+        InvertSettings(null='shared', cfg='videodirector', inner_steps=3, stdg=STDG()), EditSettings(tau_s=.2))
     assert setting_of('eta=2,zeta=0,mask=click') == Setting(InvertSettings(stdg=STDG(2., 2., 0., 0.)), mask='click')
     assert names_of(['rows', 'full', 'eta']) == [*ROWS, *(f'eta={v}' for v in SWEEPS['eta'])]
     assert setting_of('paper: w/o CA') == Setting(PAPER.invert, replace(PAPER.edit, tau_c=0.))
@@ -23,7 +23,7 @@ def test_names_stand_for_settings():
     assert all(name in names_of(['sweeps']) for field in SWEEPS for name in names_of([field]))
 
 
-@pytest.mark.parametrize('name', ['w/o nothing', 'tau_x=1', 'tau_s=much', 'inner_steps=1.5', 'shared=yes', 'tau_s', '', 'weights=1',
+@pytest.mark.parametrize('name', ['w/o nothing', 'tau_x=1', 'tau_s=much', 'inner_steps=1.5', 'mutual=yes', 'tau_s', '', 'weights=1',
                                   'stdg=1', 'region=background', 'papers: full', 'paper: paper: full'])
 def test_other_names_are_refused(name):
     with pytest.raises(ValueError, match=r'is no (setting|value|preset)'): setting_of(name)
@@ -38,7 +38,7 @@ def test_values_that_a_setting_cannot_have_are_refused(name, sentence):
 def test_each_row_switches_off_one_part():
     full, changed = Setting(), {name: setting_of(name) for name in ROWS}
     assert full.invert.stdg and changed['w/o STDG'].invert == InvertSettings()
-    assert changed['shared null text'].invert == InvertSettings(shared=True, stdg=STDG())
+    assert changed['shared null text'].invert == InvertSettings(null='shared', stdg=STDG())
     assert changed['w/o CA'].edit == EditSettings(tau_c=0.)
     assert changed['w/o SA-I'].edit == EditSettings(layout=False)  # SA-II begins where it did
     assert changed['w/o SA-II'].edit == EditSettings(mutual=False)

@@ -31,3 +31,9 @@ def test_columns_that_only_some_rows_have_are_left_out():
     without = {k: v for k, v in figure.items() if k != 'WorldCLIP'}
     text = table(summary({'full': {'a 1': figure}, 'w/o CA': {'a 1': without}}))
     assert 'WorldCLIP' not in text and 'm.P' in text
+
+
+def test_one_pair_has_a_mean_and_no_interval():
+    figure = {key: .5 for key, *_ in COLUMNS.values()} | dict(masked_psnr=None)
+    text = table(summary({'full': {'a 1': figure}}), ['m.P (dB)', 'new word'])
+    assert text.splitlines()[-1] == '| full | ∞ | 0.500 |'

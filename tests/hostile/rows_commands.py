@@ -26,7 +26,7 @@ def noise(place, shift=0.):
 
 
 def stored(place, **changes):
-    return dict(inversion=place.inversion, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
+    return dict(stored=place.inversion, source=None, steps=None, inner_steps=None, size=None, frames=None) | changes
 
 
 def torn(place):
@@ -63,10 +63,10 @@ BAD = {
     'several masks in one file': (lambda p: dict(mask=mask_of(p, a=THING, b=~THING)), 'a, b'), 'NaN for a mask': (lambda p: dict(mask=mask_of(p, a=THING * np.nan)), 'NaN|finite'),
     'an empty mask': (lambda p: dict(mask=mask_of(p, a=THING & False)), 'is empty'), 'words for a mask': (lambda p: dict(mask=mask_of(p, a=np.full((6, 32, 48), 'x'))), 'numbers'),
     'a mask of another length': (lambda p: dict(mask=mask_of(p, a=THING[:5])), 'has 5 frames'), 'a clip for a model': (lambda p: dict(model=p.clip, device='cpu'), 'no model folder|is no'),
-    'a model that is a pickle': (lambda p: dict(model=p.file('m.ckpt'), device='cpu'), 'pickle'), 'a folder for an inversion': (lambda p: stored(p, inversion=p.folder), 'no file'),
-    'half an inversion': (lambda p: stored(p, inversion=torn(p)), r'torn\.safetensors'), 'a clip for an inversion': (lambda p: stored(p, inversion=p.clip), r'clip\.mp4'),
+    'a model that is a pickle': (lambda p: dict(model=p.file('m.ckpt'), device='cpu'), 'pickle'), 'a folder for an inversion': (lambda p: stored(p, stored=p.folder), 'no file'),
+    'half an inversion': (lambda p: stored(p, stored=torn(p)), r'torn\.safetensors'), 'a clip for an inversion': (lambda p: stored(p, stored=p.clip), r'clip\.mp4'),
     'an inversion of another clip': (lambda p: stored(p, video=noise(p)), 'another clip'),
-    'a FIFO for an inversion': (lambda p: stored(p, inversion=fifo(p, 'i.safetensors')), r'i\.safetensors'),
+    'a FIFO for an inversion': (lambda p: stored(p, stored=fifo(p, 'i.safetensors')), r'i\.safetensors'),
     'an output below a file': (lambda p: dict(out=p.clip / 'x'), 'cannot be written'), 'a file for an output': (lambda p: dict(out=p.file('there')), 'is a file'),
     'a pipe for an output': (lambda p: dict(out=fifo(p)), 'is a file|no folder'), 'an output with too long a name': (lambda p: dict(out=p.folder / ('x' * 300)), 'too long'),
     'an output with a zero byte': (lambda p: dict(out=f'{p.folder}/a\0b'), 'zero byte|null byte|cannot be written'),
@@ -115,7 +115,8 @@ GOOD = {
 ARGUMENTS = {' '.join(words) or 'nothing': (lambda p, w=words: w, pattern) for words, pattern in (
     ([], 'COMMAND'), (['dance'], 'invalid choice'), (['edit'], 'required'), (['edit', 'a.mp4'], 'source prompt is missing'), (['edit', '--target', 'a'], 'video'),
     (['demo', '--seed', 'x'], 'seed'), (['demo', '--seed', '1e3'], 'seed'), (['demo', '--frames', '0'], "'0'"),
-    (['demo', '--frames', '1000'], '1000 frames'), (['demo', '--fps', 'nan'], 'nan'), (['demo', '--fps', '0'], "'0'"), (['demo', '--fps', '1e-9'], '1e-9'), (['demo', '--fps', '1e9'], '1e9'),
+    (['demo', '--frames', '1000000'], "'1000000'"), (['demo', '--window', '0'], "'0'"), (['demo', '--window', '99'], '99 frames'), (['demo', '--overlap', '-1'], "'-1'"),
+    (['demo', '--overlap', '20'], 'share 20'), (['demo', '--window', '8', '--method', 'rave'], 'window is about frames that see each other'), (['demo', '--fps', 'nan'], 'nan'), (['demo', '--fps', '0'], "'0'"), (['demo', '--fps', '1e-9'], '1e-9'), (['demo', '--fps', '1e9'], '1e9'),
     (['demo', '--steps', '0'], 'steps'), (['demo', '--steps', 'nan'], 'steps'), (['demo', '--steps', '٣x'], 'steps'), (['demo', '--inner-steps', '-1'], 'inner.steps'),
     (['demo', '--tau-c', 'nan'], 'tau'), (['demo', '--tau-c', '1,2'], 'tau'), (['demo', '--lr', '-1'], 'lr'), (['demo', '--lr', 'inf'], 'lr'), (['demo', '--guidance-scale', 'inf'], 'guidance'),
     (['demo', '--weight', 'bear'], 'bear'), (['demo', '--weight', '=2'], "'=2'|word"), (['demo', '--weight', 'bear=x'], 'bear=x'), (['demo', '--tau-word', 'bear=9'], 'number from 0 to 1'),

@@ -13,7 +13,8 @@ NAN, INF = float('nan'), float('inf')
 ODD = {float: {'NaN': NAN, 'infinity': INF, 'a word': 'much', 'None': None, 'a list': [1.], 'yes': True},
        int: {'NaN': NAN, 'half': 2.5, 'a word': 'many', 'None': None, 'a list': [2], 'yes': True},
        bool: {'a word': 'no', 'a number': 1, 'None': None}, str: {'a number': 3, 'None': None, 'a list': ['x']}}
-KINDS = {InvertSettings: dict(steps=int, inner_steps=int, guidance_scale=float, lr=float, tolerance=float, shared=bool, negative_prompt=str, cfg=str),
+KINDS = {InvertSettings: dict(steps=int, inner_steps=int, guidance_scale=float, lr=float, tolerance=float, negative_prompt=str, cfg=str,
+                              inversion=str, evaluations=int, null=str, quantile=float),
          EditSettings: dict(layout=bool, mutual=bool, recompute_guidance=bool, leading=bool, align=str, region=str, blend_threshold=float)}
 WRONG = {f'{field} = {name}': (lambda p, s=settings, f=field, v=value: partial(s, **{f: v}), ((ValueError, TypeError), field))
          for settings, fields in KINDS.items() for field, kind in fields.items() for name, value in ODD[kind].items()}
@@ -22,7 +23,8 @@ RANGES = {f'{field} = {value!r}': (lambda p, s=settings, f=field, v=value: parti
           for settings, field, value, pattern in (
     (InvertSettings, 'steps', 0, None), (InvertSettings, 'steps', 1, None), (InvertSettings, 'steps', -3, None), (InvertSettings, 'inner_steps', -1, None),
     (InvertSettings, 'lr', -1, None), (InvertSettings, 'guidance_scale', 1e9, None), (InvertSettings, 'cfg', 'x', None), (InvertSettings, 'stdg', True, None),
-    (InvertSettings, 'stdg', dict(eta_f=1), None), (InvertSettings, 'tolerance', -2, None),
+    (InvertSettings, 'stdg', dict(eta_f=1), None), (InvertSettings, 'tolerance', -2, None), (InvertSettings, 'inversion', 'x', None), (InvertSettings, 'evaluations', 1, None),
+    (InvertSettings, 'null', 'x', None), (InvertSettings, 'quantile', 2., None),
     (EditSettings, 'tau_c', 1.5, None), (EditSettings, 'tau_c', -.1, None), (EditSettings, 'tau_c', (.1, .2, .3), None), (EditSettings, 'tau_c', (.8, .2), None),
     (EditSettings, 'tau_c', (), None), (EditSettings, 'tau_c', 'all', None), (EditSettings, 'tau_c', (0, NAN), None), (EditSettings, 'tau_s', NAN, None),
     (EditSettings, 'tau_s', None, None), (EditSettings, 'weights', {'fox': NAN}, None), (EditSettings, 'weights', {'fox': 'big'}, None),
@@ -39,7 +41,7 @@ FINE = {
     'a list for a pair': (lambda p: partial(EditSettings, tau_c=[.2, .8]), judged(lambda s: s.tau_c == (.2, .8)))}
 
 NAMES = {name: (lambda p, n=name: n, ((ValueError, TypeError), r'no (setting|value)|choose|give')) for name in (
-    'mask=x', 'mask=', 'steps=0', 'steps=nan', 'steps=2.5', 'eta=nan', 'eta=-1', 'zeta=inf', 'tau_c=2', 'shared=maybe', 'x=1', 'steps', '', ',', 'tau_s=', '=1',
+    'mask=x', 'mask=', 'steps=0', 'steps=nan', 'steps=2.5', 'eta=nan', 'eta=-1', 'zeta=inf', 'tau_c=2', 'null=maybe', 'x=1', 'steps', '', ',', 'tau_s=', '=1',
     'tau_s=0.2,', 'steps=1e99', 'guidance_scale=nan', 'inner_steps=-1', 'cfg=x', 'region=sky')}
 LISTED = {repr(name): (lambda p, n=name: n, ((ValueError, TypeError), 'choose|text')) for name in ('', 'x', None, 3, 'DEFAULT')}
 

@@ -2,9 +2,10 @@
 from dataclasses import replace
 
 import pytest
-from conftest import make_tiny_model
+import torch
+from conftest import make_tiny_image_model, make_tiny_model
 
-from videodirector.methods.api import Needs, check_needs
+from videodirector.methods.api import Clip, Needs, check_needs
 from videodirector.methods.presets import PRESETS, find_preset
 from videodirector.methods.registry import METHODS, find_method, methods_table
 from videodirector.models.image import ImageModel
@@ -57,8 +58,18 @@ def test_the_official_examples(name):
     preset = find_preset(name)
     assert preset.source.startswith(was) and preset.target == becomes + preset.source.removeprefix(was) and preset.size == (512, 512)
     assert preset.invert == InvertSettings(
-        steps=50, guidance_scale=7.5, cfg='videodirector', negative_prompt=negative, shared=not by_frame, inner_steps=10, lr=.01, tolerance=1e-5,
+        steps=50, guidance_scale=7.5, cfg='videodirector', negative_prompt=negative, null='multi-frame' if by_frame else 'shared', inner_steps=10, lr=.01, tolerance=1e-5,
         stdg=STDG(*terms, blocks=(('up_blocks.1', 2e4, 2e4), ('up_blocks.2', 1e4, 1e4))), ellipse=ellipse, nearest=True, stride=True, posterior=42)
     assert preset.edit == EditSettings(tau_c=.8, tau_s=tau_s, weights=weights, align='refine', leading=True)
     official = find_preset('official')
     assert replace(official.invert, nearest=False, stride=False, posterior=None) == find_preset('paper').invert
+
+
+@pytest.mark.parametrize('method', METHODS.values(), ids=list(METHODS))
+def test_every_method_refuses_alike(method):
+    kind = 'video' if 'video' in method.needs.kinds else 'image'
+    model, clip = dict(video=make_tiny_model, image=make_tiny_image_model)[kind](), Clip(torch.zeros(3, 3, 32, 32), 'a bear')
+    with pytest.raises(TypeError, match=f'give a value `{method.invert_settings.__name__}`'): method.prepare(model, clip, Demanding())
+    with pytest.raises(ValueError, match='The source prompt is empty'): method.prepare(model, Clip(clip.video, ' '))
+    with pytest.raises(ValueError, match='both sides must be multiples of 8'): method.prepare(model, Clip(clip.video[..., :30], 'a bear'))
+    with pytest.raises(TypeError, match=f'give a value `{method.edit_settings.__name__}`'): method.edit((model, None, None)[:3 if method.name == 'flatten' else 2], 'a tiger', Demanding())

@@ -34,7 +34,7 @@ def test_do_nothing_changes_nothing(tiny_model):
 def test_what_does_not_fit_is_a_sentence(tiny_model, method):
     state = method.prepare(tiny_model, CLIP, run=QUIET)
     with pytest.raises(ValueError, match='The target prompt is empty'): method.edit(state, ' ')
-    with pytest.raises(ValueError, match='30 frames'): method.prepare(tiny_model, Clip(moving_clip(30, 32, 32), 'a bear'))
+    with pytest.raises(ValueError, match='multiples of 8'): method.prepare(tiny_model, Clip(moving_clip(3, 30, 32), 'a bear'))
 
 
 def test_settings_of_another_method_are_refused(tiny_model):
@@ -49,3 +49,11 @@ def test_the_attention_is_given_back(tiny_model):
         if part == 'sampling': raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt): method.edit(method.prepare(tiny_model, CLIP, ClimbSettings(2), QUIET), 'a', run=Run(progress=False, on_step=stop), record=Recording())
     assert tiny_model.unet.attn_processors == before
+
+
+def test_steps_are_kept_for_this_clip_alone(tiny_model, tmp_path):
+    method, kept = InvertAndPrompt(), Run(progress=False, folder=tmp_path)
+    first, again = (method.prepare(tiny_model, CLIP, ClimbSettings(2), kept)[1] for _ in range(2))
+    assert torch.equal(first.pivots, again.pivots) and (tmp_path / 'pivot-002.safetensors').exists()
+    other = Clip(-CLIP.video, CLIP.prompt)
+    with pytest.raises(ValueError, match=r'from other inputs \(clip\)'): method.prepare(tiny_model, other, ClimbSettings(2), Run(progress=False, folder=tmp_path))

@@ -150,3 +150,15 @@ def test_what_does_not_fit_is_a_sentence(tiny_model, state):
     with pytest.raises(TypeError, match='give a value `MotionSettings`'): method.prepare(tiny_model, CLIP, InvertSettings())
     for wrong in (dict(guided=4), dict(noisy=0.), dict(steps=900, guided=10), dict(steps=700, guided=400)):
         with pytest.raises(ValueError, match='do not fit; guide fewer'): cloned(state, **wrong)
+
+
+def test_what_was_read_is_kept(tiny_model, state, tmp_path, monkeypatch):
+    method, kept = MotionClone(), Run(progress=False, folder=tmp_path)
+    one = method.prepare(tiny_model, CLIP, run=kept)
+    monkeypatch.setattr('videodirector.methods.motionclone.listen', lambda *args, **kwargs: pytest.fail('read again'))
+    two = method.prepare(tiny_model, CLIP, run=Run(progress=False, folder=tmp_path))
+    for _, motion in one, two:
+        assert motion.top.keys() == state[1].top.keys()
+        for pair, plain in zip(motion.top.values(), state[1].top.values()): assert all(map(torch.equal, pair, plain))
+    assert torch.equal(cloned(two).latents, cloned(state).latents)
+    with pytest.raises(ValueError, match=r'from other inputs \(settings\)'): method.prepare(tiny_model, CLIP, MotionSettings(read_seed=1), Run(progress=False, folder=tmp_path))

@@ -72,7 +72,7 @@ def test_the_whole_programme_is_the_official_one(model):
 def test_with_the_quirks_of_the_official_code(model):
     "One null text for all frames, steps that end at a stride, an edit at other timesteps, a sample of the posterior, masks by nearest pixel."
     video, mask, preset = clip(3, 128), moving(3, 128).roll((5, 11), (1, 2)), find_preset('official')
-    inversion = invert(model, video, SOURCE, mask, preset.invert, stdg=STDG(*WEIGHTS), steps=3, inner_steps=2, negative_prompt=NEGATIVE, shared=True)
+    inversion = invert(model, video, SOURCE, mask, preset.invert, stdg=STDG(*WEIGHTS), steps=3, inner_steps=2, negative_prompt=NEGATIVE, null='shared')
     made = edit(model, inversion, TARGET, preset.edit, **EDIT)
     abar = [*model.scheduler.alphas_cumprod.double().tolist(), *[1.] * 333]  # those before the first are read from the end
     levels, edit_levels = ([(t, abar[t], abar[t - 333]) for t in ts] for ts in ((999, 500, 0), (667, 334, 1)))

@@ -162,6 +162,17 @@ def test_cutting_is_grids_of_maps():
     assert heard == [True, False]  # three rows of positions for two rows of frames
 
 
+def test_a_frames_own_positions_are_its_last_keys():
+    here = Here(0, ('a',), 2, 8, 12, Site('x', 'spatial'), (4, 6))
+    order = torch.tensor([4, 2, 0, 5, 1, 3])
+    grids = make_grids(torch.arange(6.)[filled(order, 4)].view(1, 1, 8, 1, 1).expand(1, 1, 8, 2, 3), 2)  # says at each position whose it is
+    p = grids.flatten(2)[0].view(1, 2, 1, 1, 24).expand(1, 2, 1, 24, 24)  # [slot, grid, head, query, key]
+    hearing = FrameByFrame(Recording(), 2, order)
+    blocks = hearing.own_last(hearing.cut(p, here), here).unflatten(4, (4, 6))
+    assert torch.equal(blocks[0, :, 0, 0, -1, 0], torch.arange(6.)) and (blocks == blocks[..., :1]).all(), 'a block is one frame'
+    assert [sorted(row) for row in blocks[0, :, 0, 0, :, 0].tolist()] == [[1, 2, 3, 4] if f in (1, 3) else [0, 2, 4, 5] for f in range(6)]
+
+
 # with a ControlNet
 
 def make_controlnet(model, std=.2):

@@ -459,7 +459,7 @@ def test_any_size_and_length(tiny_model, frames, height, width):
     assert inversion.null.embeddings.shape[:2] == (3, frames)
 
 
-@pytest.mark.parametrize('settings', [dict(), dict(shared=True, cfg='videodirector', negative_prompt='red')])
+@pytest.mark.parametrize('settings', [dict(), dict(null='shared', cfg='videodirector', negative_prompt='red')])
 @pytest.mark.parametrize('mask', [None, box()])
 def test_inversion_survives_its_file(tiny_model, tmp_path, mask, settings):
     inversion = inverted(tiny_model, mask=mask, steps=3, **settings)

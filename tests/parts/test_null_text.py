@@ -23,20 +23,20 @@ def case(tiny_model):
 def tuned(case, **settings): return optimise_null(*case, **dict(lr=.01, inner_steps=4) | settings)
 
 
-@pytest.mark.parametrize('shared, frames', [(False, FRAMES), (True, 1)])
+@pytest.mark.parametrize('null, frames', [('multi-frame', FRAMES), ('shared', 1)])
 @pytest.mark.parametrize('cfg', ['standard', 'videodirector'])
-def test_guided_path_comes_closer_to_the_clip(case, shared, frames, cfg):
+def test_guided_path_comes_closer_to_the_clip(case, null, frames, cfg):
     model, pivots, text, _ = case
     schedule = model.schedule(4, 4., cfg)
-    null = tuned((model, pivots, text, schedule), shared=shared)
-    assert null.embeddings.shape == (4, frames, 16, 16) and null.embeddings.dtype == torch.float32
+    found = tuned((model, pivots, text, schedule), null=null)
+    assert found.embeddings.shape == (4, frames, 16, 16) and found.embeddings.dtype == torch.float32
     def error(embedding): return (sample_ddim(model, pivots[-1:], text, embedding, schedule) - pivots[:1]).square().mean()
-    assert error(null.embeddings) < .9 * error(model.embed(''))
-    assert len(null.losses) == 4 and all(1 <= len(curve) <= 4 for curve in null.losses)
+    assert error(found.embeddings) < .9 * error(model.embed(''))
+    assert len(found.losses) == 4 and all(1 <= len(curve) <= 4 for curve in found.losses)
 
 
 def test_frames_get_embeddings_of_their_own(case):
-    per_frame, shared = tuned(case), tuned(case, shared=True)
+    per_frame, shared = tuned(case), tuned(case, null='shared')
     assert (per_frame.embeddings[:, 0] - per_frame.embeddings[:, 1]).abs().max() > 1e-4
     assert repr(shared).startswith('NullText(4 steps, shared, ')
 

@@ -12,6 +12,7 @@ SOURCE, TARGET = 'a brown bear walking on grass', 'a brown tiger walking on gras
 STEPS = 3
 COMMON = dict(steps=STEPS, inner_steps=1, lr=.3)
 START = Settings('clip', TARGET, InvertSettings(**COMMON, stdg=STDG()))
+FEW = dict(video_p2p=dict(tuning_steps=1), motionclone=dict(steps=3, guided=1), tokenflow=dict(chunk=2))  # settings of other methods by which they take no time
 STRONG = (('up_blocks.1', 2e7, 2e7),)
 
 

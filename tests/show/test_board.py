@@ -51,7 +51,7 @@ def test_cancel_ends_the_run_before_its_next_step(board, monkeypatch, part, kept
     board.go.click(); wait(board)
     assert begun[-1][:2] == (part, 1)
     assert board.message.value == 'Cancelled.' and not board.cards and not board.runs.made
-    assert len(board.runs.inversions) == kept
+    assert len(board.runs.states) == kept
     monkeypatch.undo()
     board.go.click(); wait(board)
     assert len(board.cards) == 1 and board.message.value == ''

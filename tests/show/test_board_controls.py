@@ -2,6 +2,7 @@
 import pytest
 from board_cases import START, board, runs  # noqa: F401
 
+from videodirector.parts.settings import TERMS
 from videodirector.show.board_controls import Clock, Controls
 
 
@@ -24,12 +25,21 @@ def test_the_clock_starts_with_the_pace_of_before():
 
 @pytest.mark.parametrize('changes', [
     {}, dict(tau_s=0., tau_c=.3, mutual=False), dict(eta_f=0., eta_b=5., zeta_f=.25, zeta_b=0.), dict(weights={'brown tiger': 2., 'grass': .5}),
-    dict(prompt='a red bear', shared=True, guidance_scale=7.5, region='background'), dict(clip='other', prompt='x' * 200)], ids=str)
+    dict(prompt='a red bear', null='shared', guidance_scale=7.5, region='background'),
+    dict(null='none', eta_f=0., eta_b=0., zeta_b=0.), dict(null='proximal'), dict(clip='other', prompt='x' * 200)], ids=str)
 def test_controls_say_what_they_were_set_to(runs, changes):
     settings = START.but(**changes)
     controls = Controls(runs, START, lambda: None)
     controls.show(settings)
     assert controls.read() == settings
+
+
+def test_direct_inversion_switches_guidance_off(board):
+    controls = board.controls
+    controls.null_text.value = 'none'
+    assert controls.read().invert.stdg is None and all(controls.dials[name].switch.disabled for name in TERMS)
+    controls.null_text.value = 'source'
+    assert controls.read() == board.start.but(null='source')
 
 
 def test_words_get_sliders_that_follow_the_prompt(board):

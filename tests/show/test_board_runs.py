@@ -41,7 +41,7 @@ def test_what_needs_an_edit_needs_no_inversion(used, inversions, change):
     assert not torch.equal(first.edit.video, second.edit.video)
 
 
-@pytest.mark.parametrize('change', [dict(shared=True), dict(inner_steps=0), dict(guidance_scale=7.), dict(clip='other'), dict(eta_f=2.),
+@pytest.mark.parametrize('change', [dict(null='shared'), dict(inner_steps=0), dict(guidance_scale=7.), dict(clip='other'), dict(eta_f=2.),
                                     dict(eta_b=2.), dict(zeta_f=2.), dict(zeta_b=2.), dict(eta_f=0., eta_b=0., zeta_b=0.)], ids=str)
 def test_what_needs_an_inversion_gets_one(used, inversions, change):
     first, second = used.run(STRONGLY), used.run(STRONGLY.but(**change))
@@ -50,17 +50,17 @@ def test_what_needs_an_inversion_gets_one(used, inversions, change):
 
 
 def test_a_run_is_what_its_settings_say(tiny_model, runs):
-    s = START.but(region='background', shared=True, tau_s=.5, mutual=False, tau_c=.25, eta_f=.1, eta_b=.2, zeta_f=.3, zeta_b=.4,
+    s = START.but(region='background', null='shared', tau_s=.5, mutual=False, tau_c=.25, eta_f=.1, eta_b=.2, zeta_f=.3, zeta_b=.4,
                   guidance_scale=3., weights={'tiger': 2.})
     made, quiet = runs.run(s).edit, Run(progress=False)
     stdg = STDG(.1, .2, .3, .4, 'background')
-    inversion = invert(tiny_model, video(), SOURCE, box(), run=quiet, steps=STEPS, guidance_scale=3., shared=True, inner_steps=1, lr=.3, stdg=stdg)
+    inversion = invert(tiny_model, video(), SOURCE, box(), run=quiet, steps=STEPS, guidance_scale=3., null='shared', inner_steps=1, lr=.3, stdg=stdg)
     plain = edit(tiny_model, inversion, TARGET, run=quiet, tau_c=.25, tau_s=.5, weights={'tiger': 2.}, mutual=False, region='background')
     assert torch.equal(made.video, plain.video)
 
 
 def test_no_null_text_is_no_update(runs):
-    assert runs.invert(START.but(inner_steps=0)).null.losses == [[]] * STEPS
+    assert runs.prepare(START.but(inner_steps=0))[1].null.losses == [[]] * STEPS
 
 
 @pytest.mark.parametrize('change, sentence', [
@@ -75,6 +75,11 @@ def test_bad_clips_and_settings_are_refused_at_once(tiny_model):
     with pytest.raises(ValueError, match='The mask has 2 frames'): Runs(tiny_model, Clip(video(), SOURCE, box()[:2]))
     with pytest.raises(ValueError, match='source prompt is empty'): Runs(tiny_model, Clip(video(), ''))
     with pytest.raises(ValueError, match="choose one of 'foreground', 'background'"): START.but(region='sky')
+
+
+def test_a_kind_that_takes_no_guidance_begins_without(tiny_model):
+    start = Runs(tiny_model, Clip(video(), SOURCE, box()), steps=2, null='none').start()
+    assert start.invert.stdg is None and start.but(null='source', stdg=STDG(), eta_f=2.).invert.stdg == STDG(eta_f=2.)
 
 
 def test_one_clip_needs_no_name_and_a_mask_may_be_a_mask(tiny_model):
@@ -118,11 +123,12 @@ def test_only_what_differs_is_said():
     assert differing(START.but(tau_c=0., mutual=False), START) == {'SA-II': 'off', 'CA': 'off'}
     assert differing(START.but(tau_s=.2, eta_f=0., guidance_scale=7.5), START) == {'SA-I': 'τ_s 0.2', 'STDG': 'η_b 0.5 ζ_b 0.5', 'CFG': 'w 7.5'}
     assert differing(START.but(weights={'tiger': 1.5}, prompt='a tiger', inner_steps=0), START) == {
-        'target': '“a tiger”', 'null text': 'none', 'words': 'tiger × 1.5'}
+        'target': '“a tiger”', 'null text': 'multi-frame, no updates', 'words': 'tiger × 1.5'}
 
 
 def test_every_setting_can_be_told():
-    changes = dict(clip='x', prompt='x', steps=7, guidance_scale=2., cfg='videodirector', negative_prompt='x', shared=True, inner_steps=0, lr=.1,
+    changes = dict(clip='x', method='tokenflow', prompt='x', steps=7, guidance_scale=2., cfg='videodirector', negative_prompt='x', inversion='fixed-point', evaluations=3,
+                   null='shared', quantile=.1, inner_steps=0, lr=.1,
                    tolerance=0., ellipse=True, nearest=True, stride=True, posterior=1, tau_c=.1, tau_s=.1, layout=False, mutual=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
                    region='background', recompute_guidance=True, blend=('a', 'b'), blend_threshold=.1, leading=True)
     known = {f.name for kind in (Settings, InvertSettings, EditSettings) for f in fields(kind)}
@@ -141,4 +147,6 @@ def test_work_is_what_is_not_kept(runs):
     runs.run(START)
     assert runs.work(START) == {} and list(runs.work(START.but(tau_c=0))) == ['edit', 'measuring']
     less = runs.work(START.but(inner_steps=0))['null text']
-    assert less < runs.work(START.but(shared=True))['null text']
+    assert less < runs.work(START.but(null='shared'))['null text']
+    direct = runs.work(START.but(null='none', eta_f=0., eta_b=0., zeta_b=0., inversion='fixed-point'))
+    assert 'null text' not in direct and direct['inversion'] == 2 * STEPS

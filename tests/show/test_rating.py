@@ -100,6 +100,8 @@ def test_files_that_hold_no_answers(tmp_path):
     for text in ('', 'rater,question,method,rank\n'):
         (tmp_path / 'empty.csv').write_text(text)
         with pytest.raises(ValueError, match='no answers yet'): mean_ranks(tmp_path / 'empty.csv')
+    (tmp_path / 'odd.csv').write_text('rater,question,method,rank\nann,q,alpha,²\n')
+    with pytest.raises(ValueError, match='does not hold the answers'): mean_ranks(tmp_path / 'odd.csv')
     (tmp_path / 'other.csv').write_text('name,value\na,1\n')
     for read in (mean_ranks, rank_intervals, lambda path: Rating(questions(1), path)):
         with pytest.raises(ValueError, match='does not hold the answers'): read(tmp_path / 'other.csv')

@@ -84,7 +84,7 @@ def read_folder(
 
 # %% ../../nbs/app/batch.ipynb #2a95f7c1
 SEVERAL = ('point', 'weight', 'tau_word')  # columns whose cells hold several values
-PATHS = ('video', 'mask', 'inversion')  # columns that name something beside the table
+PATHS = ('video', 'mask', 'stored')  # columns that name something beside the table
 
 
 class Words(argparse.ArgumentParser):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ask_preset', 'stored_inversion', 'check_edit', 'settings_in', 'check_inputs_stay', 'check_outputs', 'click_in',
-           'fitting_size', 'check_size', 'check_words', 'warn_unknown']
+           'fitting_size', 'in_windows', 'check_size', 'check_words', 'warn_unknown']
 
 # %% ../../nbs/app/checks.ipynb #f2d09af4
 import argparse
@@ -21,20 +21,20 @@ from ..parts.settings import InvertSettings
 
 # %% ../../nbs/app/checks.ipynb #0db53613
 def ask_preset(
-    args: argparse.Namespace,  # preset, source, target, size, inversion
+    args: argparse.Namespace,  # preset, source, target, size, stored
 ) -> None:
     "Take prompts and frame size from the preset, where they are not given and it has some."
     preset = find_preset(args.preset)
-    names = ('target',) if args.inversion else ('source', 'target', 'size')  # a stored one has the others
+    names = ('target',) if args.stored else ('source', 'target', 'size')  # a stored one has the others
     for name in names:
         if getattr(args, name) is None: setattr(args, name, getattr(preset, name))
 
 
 def stored_inversion(
-    args: argparse.Namespace,  # inversion, method, and the settings that come with one
+    args: argparse.Namespace,  # stored, method, and the settings that come with one
 ):  # `Inversion` or None
     "The inversion named on the command line; a `ValueError` if settings are given that it already holds."
-    if not args.inversion:
+    if not args.stored:
         if args.source is None:
             raise ValueError('The source prompt is missing; say with --source what the clip shows.')
         if not args.source.strip(): raise ValueError('The source prompt is empty; say what the clip shows.')
@@ -42,13 +42,13 @@ def stored_inversion(
     from videodirector.methods.registry import find_method
     from videodirector.methods.videodirector import Inversion
     if find_method(args.method).invert_settings is not InvertSettings:
-        raise ValueError(f'--inversion does not fit --method {args.method}, which inverts in its own way; '
+        raise ValueError(f'--stored does not fit --method {args.method}, which inverts in its own way; '
                          'leave one of them out.')
     held = [*changes_in(args, InvertSettings), *given(args, ('keep', 'mask', 'point', 'size'))]
     if held:
         option = '--' + held[0].replace('_', '-')
         raise ValueError(f'{option} belongs to the stored inversion; leave it out or invert again.')
-    stored = Inversion.load(args.inversion)
+    stored = Inversion.load(args.stored)
     if args.source not in (None, stored.prompt):
         raise ValueError(f'The stored inversion was made for {stored.prompt!r}; '
                          'leave --source out or invert again.')
@@ -142,16 +142,25 @@ def fitting_size(
     return tuple(max(native, round(side * native / min(height, width))) * factor for side in (height, width))
 
 # %% ../../nbs/app/checks.ipynb #cd482e13
+def in_windows(
+    model,  # a `VideoModel`
+    args: argparse.Namespace,  # window, overlap
+):  # the `VideoModel` that sees long clips so
+    "The model as the command line wants it; a `ValueError` for windows that it cannot have."
+    asked = given(args, ('window', 'overlap'))
+    if not asked: return model
+    if not model.traits.temporal_attention:
+        raise ValueError(f'--{[*asked][0]} is about frames that see each other, and those of an image model '
+                         'do not; leave it out.')
+    return model.in_windows(asked.pop('window', None), **asked)
+
+
 def check_size(
     model,  # a `VideoModel`
-    frames: int,
     size: tuple[int, int],  # height, width
 ) -> None:
-    "Raise a `ValueError` for more frames than the model takes, or sides that the VAE does not divide."
-    most, factor = model.limits.frames, model.limits.factor
-    if not 1 <= frames <= most:
-        raise ValueError(f'{frames} frames were asked for and the motion module takes 1 to {most}; '
-                         'change --frames.')
+    "Raise a `ValueError` for sides that the VAE does not divide."
+    factor = model.limits.factor
     if any(side < factor or side % factor for side in size):
         raise ValueError(f'The sides of {size[0]}×{size[1]} frames do not divide by {factor}; '
                          'choose another --size.')

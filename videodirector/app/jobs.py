@@ -16,8 +16,8 @@ from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
 from .checks import (
-    ask_preset, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, settings_in,
-    stored_inversion, warn_unknown)
+    ask_preset, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, in_windows,
+    settings_in, stored_inversion, warn_unknown)
 from .options import given
 from .reports import as_json
 from ..base.quiet import quieten
@@ -171,8 +171,7 @@ def run_demo(
         from videodirector.data.video import read_video, write_video
         from videodirector.methods.api import Clip
         model, judge = load_model(args)
-        seconds = dict(load=time.perf_counter() - args.started)
-        check_size(model, args.frames, (128, 128))
+        model, seconds = in_windows(model, args), dict(load=time.perf_counter() - args.started)
         render, truth = (scene.render(args.frames) for scene in (source, target))
         write_video(folder / 'source.mp4', render.video, args.fps)
         clip = Clip(read_video(folder / 'source.mp4', None), source.caption, render.mask)
@@ -197,14 +196,14 @@ def finish(
 
 # %% ../../nbs/app/jobs.ipynb #a3896040
 def run_edit(
-    args: argparse.Namespace,  # video, source, target, mask, inversion, size, …
+    args: argparse.Namespace,  # video, source, target, mask, stored, size, …
     load: Callable | None = None,  # function of the options, gives model and judge; None: `load_model`
 ) -> dict:  # the report
     "Edit a video file."
     from videodirector.data.mask import Mask, read_mask
     from videodirector.data.frames import clip_info
     from videodirector.data.video import read_video, sample_frames
-    check_inputs_stay(args.out, [args.video, args.mask, args.inversion], WRITTEN)
+    check_inputs_stay(args.out, [args.video, args.mask, args.stored], WRITTEN)
     check_folder(args.out, WRITTEN, args.overwrite)
     ask_preset(args)
     stored = stored_inversion(args)
@@ -220,7 +219,8 @@ def run_edit(
         from videodirector.methods.stored import check_same_clip
         model, judge = (load or load_model)(args)
         seconds, size = dict(load=time.perf_counter() - args.started), size_for(args, model, info, stored)
-        check_size(model, frames, size)
+        check_size(model, size)
+        model = in_windows(model, args)
         check_words(model, args.source, 'source')
         check_words(model, args.target, 'target', words_asked(work.edit))
         if judge: warn_unknown(model, args.source, args.target)

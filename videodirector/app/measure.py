@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['measure_parser', 'evaluation_options', 'model_options', 'run_model', 'parts_of', 'written', 'edits_options',
-           'run_edits', 'benchmark_options', 'run_benchmark', 'write_benchmark', 'benchmark_table']
+           'run_edits', 'benchmark_options', 'run_benchmark', 'check_alike', 'write_benchmark', 'benchmark_table']
 
 # %% ../../nbs/app/measure.ipynb #e9bef0f6
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 # %% ../../nbs/app/measure.ipynb #10e3d7d2
@@ -31,6 +32,7 @@ from ..bench.suite import SETTINGS, read_figures, run_pairs
 from ..bench.tables import contact_sheet, summary, table
 from ..bench.weights import load_parts, weights_in
 from ..data.frames import clip_info
+from ..metrics.perception import lpips_file
 from ..models.folder import check_device
 from ..parts.settings import EditSettings, InvertSettings
 from ..world.pairs import edit_pairs
@@ -146,6 +148,8 @@ def benchmark_options(
     which.add_argument('--configs', nargs='+', default=['rows'], metavar='NAME',
                        help=f'settings of VideoDirector: rows, sweeps, one sweep ({sweeps}), '
                             f'a row ({rows}), or changes such as tau_s=0.2,eta=0 (default rows)')
+    add('--lpips', type=place, metavar='FOLDER|FILE',
+        help="AlexNet's, VGG-16's or SqueezeNet's weights as safetensors: methods are measured by LPIPS, too")
     add('--out', type=place, required=True, metavar='FOLDER',
         help='results of each pair; what is there already is not done again')
     add('--workers', type=WORKERS, default=1, help='processes (default %(default)s; on a GPU 8 or more)')
@@ -164,18 +168,32 @@ def run_benchmark(
     by_method = args.methods is not None
     names, rows = (chosen(args.methods), ENTRIES) if by_method else (names_of(args.configs), SETTINGS)
     settings = {name: asdict(rows.of(name)) for name in names}
+    if args.lpips:
+        if not by_method: raise ValueError('--lpips belongs to --methods; leave one of them out, or add it.')
+        lpips_file(args.lpips)
+        rows = rows._replace(load=partial(rows.load, lpips=args.lpips))
     quieten()
     device = check_device(args.device)
     weights_in(args.weights)
     args.out.mkdir(parents=True, exist_ok=True)
-    read_figures(args.out, names, rows)  # rows that cannot be read are refused before the work
-    pairs = edit_pairs(args.pairs)
+    pairs, kept = edit_pairs(args.pairs), partial(read_figures, args.out, names, rows, args.pairs)
+    check_alike(kept(), args)  # rows that cannot be read are refused before the work
     run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet, rows)
     report = dict(pairs=len(pairs), settings=settings,
-                  machine=machine(device),
-                  figures=read_figures(args.out, names, rows)) | (dict(methods=names) if by_method else {})
+                  machine=machine(device), figures=kept()) | (dict(methods=names) if by_method else {})
     write_benchmark(args.out, report, contact_sheet(args.out, names, range(len(pairs))))
     return report
+
+
+def check_alike(
+    figures: dict,  # from `read_figures`
+    args: argparse.Namespace,  # out, lpips
+) -> None:
+    "Raise a `ValueError` for rows of a table that would have a figure in some and not in others."
+    there = [row for rows in figures.values() for row in rows.values() if 'masked_judge_distance' in row]
+    if any(('masked_lpips' in row) != bool(args.lpips) for row in there):
+        how = 'without LPIPS; leave --lpips out' if args.lpips else 'with LPIPS; give --lpips'
+        raise ValueError(f'{str(args.out)!r} holds rows that were measured {how}, or choose another folder.')
 
 
 def write_benchmark(

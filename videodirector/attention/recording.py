@@ -73,16 +73,25 @@ class Recording:
         for s in self.names(here):
             i = here.slot(s)
             m = p[i].unflatten(axis, here.size)
-            self.file(here.site.name, here.step, s, m if apart else m.squeeze(2 if axis == 0 else 1))
+            m = m if apart else m.squeeze(2 if axis == 0 else 1)
+            if here.window and axis == 0: m = here.window.place(m, -1)
+            self.file(self.maps, s, m, here)
             if i < len(self.texts) and self.texts[i]: self.words[s] = self.texts[i]
 
-    def file(self, site, step, slot, m):
-        "Put a map in its place; with steps averaged, into the running mean."
-        if 'steps' not in self.reduce: self.maps[site, step, slot] = self.store(m)
-        else:
-            n = self.counts[site, slot] = self.counts.get((site, slot), 0) + 1
-            m = m if self.live else m.detach().to('cpu', torch.float32)
-            self.maps[site, 0, slot] = m if n == 1 else self.maps[site, 0, slot].lerp(m, 1 / n)
+    def file(self, kept, slot, m, here: Here):
+        """Put a map, or keys, in their place among those kept; with steps averaged, maps into the running
+        mean. Windows of a longer clip are added up by their weights, as predictions are."""
+        site, dim, later = here.site.name, -2 if here.site.kind == 'temporal' else 0, False
+        if here.window: m, later = here.window.weigh(m, dim), here.window.start > 0
+        if kept is self.keys or 'steps' not in self.reduce:
+            m, key = self.store(m), (site, here.step, slot)
+            kept[key] = kept[key] + m if later else m
+            return
+        n, key = self.counts.get((site, slot), 0) + (not later), (site, 0, slot)
+        self.counts[site, slot] = n
+        m = m if self.live else m.detach().to('cpu', torch.float32)
+        if later: kept[key] = kept[key] + m / n
+        else: kept[key] = m if n == 1 else kept[key].lerp(m, 1 / n)
 
     def keep_keys(self, k, here: Here):
         "Store keys [slot, F|N, head, token, d]: [F, L, c], [F, h, w, c] or [h, w, F, c] by kind."
@@ -91,7 +100,7 @@ class Recording:
         axis = {'cross': None, 'spatial': 1, 'temporal': 0}[here.site.kind]
         for s in self.names(here):
             x = k[here.slot(s)] if axis is None else k[here.slot(s)].unflatten(axis, here.size)
-            self.keys[here.site.name, here.step, s] = self.store(x)
+            self.file(self.keys, s, x, here)
 
     def store(self, x):
         "A tensor as it is kept: itself if `live`, else a half-precision copy on the CPU."

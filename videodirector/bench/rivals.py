@@ -26,6 +26,7 @@ from .tables import COLUMNS, summary, table
 from .weights import load_parts, weights_in
 from ..methods.api import Method
 from ..methods.registry import METHODS, find_method
+from ..metrics.perception import load_lpips
 from ..metrics.text import TextVideoScore
 from ..models.animatediff import AnimateDiff, move
 from ..models.api import VideoModel
@@ -92,10 +93,11 @@ class Models:
 def load_models(
     weights: str | Path | None,  # as `Models` takes them
     device: str,
+    lpips: str | Path | None = None,  # weights as `load_lpips` takes them
 ) -> tuple[Models, Judges]:
     "The models, and who judges the edits."
-    models = Models(weights, device)
-    return models, Judges(models.loaded[1], TextVideoScore.load(device=device))
+    models, distance = Models(weights, device), lpips and load_lpips(lpips, device)
+    return models, Judges(models.loaded[1], TextVideoScore.load(device=device), distance)
 
 # %% ../../nbs/bench/rivals.ipynb #c4707600
 @contextmanager
@@ -164,12 +166,16 @@ BESIDE = dict(MS=('MS (DIS)', 4), PS=('WorldCLIP', 2), mP=('m.P (dB)', 2), mL=('
 def paper_table(
     means: dict,  # from `summary`, by method
 ) -> str:
-    "The paper's figures and ours, method by method; a dash where there is none."
+    """The paper's figures and ours, method by method; a dash where there is none. Beside the paper's LPIPS
+    stands ours, if all were measured by it, else the judge's distance."""
+    lpips = 'm.L (LPIPS)' if all('m.L (LPIPS)' in row for row in means.values()) else BESIDE['mL'][0]
+    beside = BESIDE | dict(mL=(lpips, 3))
+
     def pair(name, key):
-        column, digits = BESIDE[key]
+        column, digits = beside[key]
         there, here = PAPER.get(name, {}).get(key), means[name].get(column, (None,))[0]
         return ' · '.join('–' if x is None else f'{x:.{digits}f}'.replace('inf', '∞') for x in (there, here))
-    head = ['paper · here', 'MS', 'PS · WorldCLIP', 'm.P (dB)', 'm.L · judge distance', 'US']
+    head = ['paper · here', 'MS', 'PS · WorldCLIP', 'm.P (dB)', f'm.L · {lpips}', 'US']
     rows = [[name, *(pair(name, key) for key in BESIDE)] for name in means]
     return '\n'.join(f'| {" | ".join(line)} |' for line in [head, ['---'] * len(head), *rows])
 

@@ -27,7 +27,7 @@ class Setting:
     def __post_init__(self): check_options(self)
 
 # %% ../../nbs/bench/rows.ipynb #6e787a5b
-ROWS = {'full': {}, 'w/o STDG': dict(eta=0., zeta=0.), 'shared null text': dict(shared=True),
+ROWS = {'full': {}, 'w/o STDG': dict(eta=0., zeta=0.), 'shared null text': dict(null='shared'),
         'w/o CA': dict(tau_c=0.), 'w/o SA': dict(layout=False, mutual=False),
         'w/o SA-I': dict(layout=False), 'w/o SA-II': dict(mutual=False)}  # name → what is changed
 SWEEPS = dict(tau_s=(0., .2, .4, .6, .8, 1.), tau_c=(0., .2, .4, .6, .8, 1.), eta=(0., .05, .1, .25, .5, 1.),

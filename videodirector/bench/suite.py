@@ -142,10 +142,11 @@ def read_figures(
     out: Path,  # folder that `run_pairs` filled
     names: list[str],  # settings
     rows: Rows = SETTINGS,  # what they mean
+    count: int | None = None,  # of pairs, from the first; None: all that are there
 ) -> dict[str, dict[str, dict]]:  # name → 'kind seed' of the pair → figures
     "All figures of these settings that are stored."
     found = {name: {} for name in names}
-    for folder in sorted(f for f in Path(out).iterdir() if f.is_dir()):
+    for folder in sorted(f for f in Path(out).iterdir() if f.is_dir())[:count]:
         for name in names:
             row = read_row(folder, name, rows)
             if row: found[name][f'{row["kind"]} {row["seed"]}'] = row['figures']
@@ -162,13 +163,13 @@ def do_pair(
 ) -> None:
     "Measure what is not stored yet of one pair, and store it."
     folder, (kind, source, target) = out / f'{number:03d}', pair
-    todo = [name for name in names if read_row(folder, name, rows) is None]
+    what = dict(kind=kind, seed=source.seed, source=source.caption, target=target.caption)
+    todo = [name for name in names if not what.items() <= (read_row(folder, name, rows) or {}).items()]
     if not todo: return
     for name, scene in dict(source=source, truth=target).items(): store(folder, name, scene.render().video)
     for name, found, video in rows.measure(*loaded, pair, todo):
-        row = dict(kind=kind, seed=source.seed, source=source.caption, target=target.caption,
-                   setting=as_stored(rows.of(name)))
-        store(folder, name, video, row | dict(figures=rounded(found)))
+        row = what | dict(setting=as_stored(rows.of(name)), figures=rounded(found))
+        store(folder, name, video, row)
 
 # %% ../../nbs/bench/suite.ipynb #45a32e95
 def work(

@@ -38,8 +38,9 @@ def interval(
     values: Tensor,  # one for each pair
     rounds: int = 10_000,
     seed: int = 0,
-) -> tuple[float, float, float]:  # mean, and the ends of its 95 % interval
+) -> tuple[float, float, float]:  # mean, and the ends of its 95 % interval, NaN where one value tells of none
     "A mean, and the range of 95 % of the means of as many pairs, drawn with replacement (bootstrap)."
+    if len(values) == 1: return values.item(), float('nan'), float('nan')
     draw = torch.Generator().manual_seed(seed)
     if not values.isfinite().all(): return (values.mean().item(),) * 3
     means = values[torch.randint(len(values), (rounds, len(values)), generator=draw)].mean(1)
@@ -81,10 +82,10 @@ def table(
 
 
 def _cell(found, digits):
-    "A mean and its interval, or infinity."
+    "A mean and its interval, if there is one; or infinity."
     if abs(found[0]) == float('inf'): return f'{found[0]:.0f}'.replace('inf', '∞')
     mean, low, high = (f'{x:.{digits}f}' for x in found)
-    return f'{mean} [{low}, {high}]'
+    return mean if low == 'nan' else f'{mean} [{low}, {high}]'
 
 # %% ../../nbs/bench/tables.ipynb #1941aebc
 def contact_sheet(

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 # %% ../../nbs/methods/baselines.ipynb #7c4f6ffa
 import torch
 from ..attention.processor import attend
-from ..base.given import check_type
 from ..base.run import Run
 from ..base.settings import check_options
-from .api import Clip, Edit, Needs, check_needs
-from ..models.api import VideoModel, Wrapped, check_clip, check_prompt
+from .api import Clip, Edit, Needs, check_asked, check_given
+from .stored import sample_of
+from ..models.api import VideoModel, Wrapped
 from ..parts.inject import Climb
 from ..parts.inversion import invert_ddim, sample_ddim
 from ..parts.settings import cfg_option, guidance_option, negative_option, steps_option
@@ -55,14 +55,14 @@ class InvertAndPrompt:
         run: Run | None = None,
     ) -> tuple:  # model, `Climb`
         "Climb to the noise."
-        check_type(settings, (ClimbSettings, type(None)), 'The settings', 'a value `ClimbSettings`')
-        check_needs(self, model, clip.mask)
-        settings, started = settings or ClimbSettings(), time.perf_counter()
+        check_given(self, model, clip, settings)
+        settings, run, started = settings or ClimbSettings(), run or Run(), time.perf_counter()
         with model.lock, torch.inference_mode(False):
-            check_clip(model, clip.video)
-            check_prompt(model, clip.prompt, 'source prompt')
-            plan = model.schedule(settings.steps)
-            pivots = invert_ddim(model, model.encode(clip.video), model.embed(clip.prompt), plan, run)
+            plan, text = model.schedule(settings.steps), model.embed(clip.prompt)
+            z0 = model.encode(clip.video)
+            run.bind(clip=z0, prompt=text, method=self.name, settings=asdict(settings),
+                     model=sample_of(model))
+            pivots = invert_ddim(model, z0, text, plan, run)
         seconds = dict(invert=time.perf_counter() - started)
         return model, Climb(pivots, plan, clip.prompt, asdict(settings), seconds)
 
@@ -74,11 +74,10 @@ class InvertAndPrompt:
         record=None,  # a `Recording`
     ) -> Edit:
         "Come down with other words."
-        check_type(settings, (PromptSettings, type(None)), 'The settings', 'a value `PromptSettings`')
         (model, source), s, started = state, settings or PromptSettings(), time.perf_counter()
+        check_asked(self, model, prompt, settings)
         steps, noise = len(source.schedule), source.pivots[-1:]
         with model.lock, torch.inference_mode(False), attend(model.unet, record=record) as at:
-            check_prompt(model, prompt, 'target prompt')
             if record is not None: record.name_words(model.tokenizer, edit_cond=prompt)
             plan = model.schedule(steps, s.guidance_scale, s.cfg)
 
@@ -112,8 +111,7 @@ class DoNothing:
         run: Run | None = None,
     ) -> tuple:  # model, clip
         "Check the clip."
-        check_needs(self, model, clip.mask)
-        check_clip(model, clip.video)
+        check_given(self, model, clip, settings)
         return model, clip
 
     def edit(self,
@@ -125,6 +123,6 @@ class DoNothing:
     ) -> Edit:
         "Hand the clip back."
         (model, clip), started = state, time.perf_counter()
-        check_prompt(model, prompt, 'target prompt')
+        check_asked(self, model, prompt, settings)
         z = model.encode(clip.video)
         return Edit(clip.video, z, prompt, clip.prompt, {}, time.perf_counter() - started, record, self.name)

@@ -23,13 +23,13 @@ from ..attention.processor import AttentionControl, Here, fast_attention
 from ..base.run import Run, check_finite
 from ..base.settings import check_options, option
 from ..data.flow import optical_flow
-from .api import Clip, Edit, Needs, check_needs
+from .api import Clip, Edit, Needs, check_asked, check_given
 from .stored import sample_of
-from ..models.api import VideoModel, Wrapped, check_clip, check_prompt
+from ..models.api import VideoModel, Wrapped
 from ..models.sources import as_model
 from ..parts.control import first_steps
 from videodirector.parts.inject import (
-    EDITED, SLOTS, Climb, climb, decoder_convs, decoder_sites, predict_slots, share_attention,
+    EDITED, SLOTS, Climb, climb, decoder_convs, decoder_sites, finer_option, predict_slots, share_attention,
     share_features)
 from ..parts.settings import guidance_option, negative_option, steps_option
 
@@ -97,7 +97,7 @@ def trajectories(
 class FlattenInvert:
     "How FLATTEN finds the source's latents and trajectories."
     steps: int = steps_option()
-    finer: int = option(2, 'steps of the inversion for each of the sampling', low=1)
+    finer: int = finer_option()
     flow: str = option('dis', "whose optical flow: OpenCV's DIS, or RAFT with weights that are there",
                        choices=('dis', 'raft'))
     dense: bool = option(True, 'all tokens of all frames look at each other')
@@ -193,10 +193,8 @@ class Flatten:
     ) -> tuple:  # model, `Climb`, `Flattened`
         "Follow the clip's points, and find its latents at every noise level."
         model, run, settings = as_model(model), run or Run(), settings or FlattenInvert()
-        check_needs(self, model, clip.mask)
+        check_given(self, model, clip, settings)
         with model.lock:
-            check_clip(model, clip.video)
-            check_prompt(model, clip.prompt, 'source prompt')
             flow, z0 = self.flow_of(clip.video, settings), model.encode(clip.video)
             chains = trajectories(token_flow(flow, *z0.shape[3:]), settings.link_seed)
             control = Flattened(settings, chains)
@@ -227,8 +225,8 @@ class Flatten:
     ) -> Edit:
         "Edit the prepared clip."
         (model, source, control), settings, started = state, settings or FlattenEdit(), time.perf_counter()
+        check_asked(self, model, prompt, settings)
         with model.lock:
-            check_prompt(model, prompt, 'target prompt')
             if record is not None: record.name_words(model.tokenizer, edit_cond=prompt)
             z = edit_latents(model, source, control, prompt, settings, run or Run(), record)
             seconds, made_by = time.perf_counter() - started, source.settings | asdict(settings)

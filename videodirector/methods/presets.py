@@ -59,7 +59,7 @@ EXAMPLES = (
     example('blackswan', '… swimming in a river, green plants on the bank.', 'A black swan',
             'A white swan', .3, {'white': 2.}),
     example('car_turn', '… drives on a narrow country road with a mountain landscape and greenery in the '
-            'background.', 'A silver SUV', 'A LEGO car', .4, ellipse=True, shared=True),
+            'background.', 'A silver SUV', 'A LEGO car', .4, ellipse=True, null='shared'),
     example('fox', '… is turning head with some trees blurred in the background against a soft blue sky.',
             'A fox', 'A Cheetah', .6, ellipse=True, negative_prompt=UGLY),
     example('walk', '… walks, a body of water in the background, with growing alien plants that glow, '

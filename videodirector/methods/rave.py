@@ -16,12 +16,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 from ..attention.processor import Here, attend
-from ..base.given import check_type
 from ..base.run import Run, check_finite
 from ..base.settings import check_options, option
-from .api import Clip, Edit, Needs, check_needs
+from .api import Clip, Edit, Needs, check_asked, check_given
 from .stored import sample_of
-from ..models.api import VideoModel, check_clip, check_prompt
+from ..models.api import VideoModel
 from ..models.controlled import control_images, controlled
 from ..parts.control import SLOTS
 from ..parts.inversion import invert_ddim
@@ -98,8 +97,8 @@ class RaveEdit:
 
 # %% ../../nbs/methods/rave.ipynb #e44cfde3
 class FrameByFrame:
-    """A recording that is told of shuffled grids and files by frame, in the clip's order. It does not hear
-    sites so coarse that frames share a position."""
+    """A recording that is told of shuffled grids and files by frame, in the clip's order; of the frames that
+    a frame looks at, the last is itself. It does not hear sites so coarse that frames share a position."""
     def __init__(self,
         record,  # a `Recording`
         side: int,  # g
@@ -112,7 +111,10 @@ class FrameByFrame:
         return not any(n % self.side for n in here.size) and self.record.wants(here)
 
     def check_budget(self, step, total=None): self.record.check_budget(step, total)
-    def keep(self, p, here: Here): self.record.keep(self.cut(p, here), self.alone(here))
+
+    def keep(self, p, here: Here):
+        p = self.cut(p, here)
+        self.record.keep(self.own_last(p, here) if here.site.kind == 'spatial' else p, self.alone(here))
 
     def keep_keys(self, k, here: Here):
         of_text = here.site.kind == 'cross'  # the same words for every grid
@@ -124,6 +126,14 @@ class FrameByFrame:
         cells = dict(row=self.side, column=self.side, h=here.size[0] // self.side)
         x = rearrange(x, 's m head (row h column w) c -> s (m row column) head (h w) c', **cells)
         return put_back(x[:, :len(self.order)], self.order, 1)
+
+    def own_last(self, p, here: Here):
+        "Keys of [slot, F, head, position, key] cell by cell, for each frame from the one after its own."
+        cells = dict(row=self.side, column=self.side, h=here.size[0] // self.side)
+        p = rearrange(p, 's f head q (row h column w) -> s f head q (row column) (h w)', **cells)
+        n = self.side**2
+        turn = (self.order.argsort()[:, None] + 1 + torch.arange(n)) % n  # [F, n]
+        return p.gather(4, turn.to(p.device)[None, :, None, None, :, None].expand_as(p)).flatten(4)
 
     def alone(self, here: Here) -> Here:
         "The same place, as a frame has it."
@@ -208,11 +218,8 @@ class RAVE:
         run: Run | None = None,
     ) -> tuple:  # model, `RaveInversion`
         "Invert the clip, frame by frame, without a prompt."
-        check_needs(self, model, clip.mask)
-        check_type(settings, (RaveInvert, type(None)), 'The settings', 'a value `RaveInvert`')
+        check_given(self, model, clip, settings)
         settings, run, started = settings or RaveInvert(), run or Run(), time.perf_counter()
-        check_clip(model, clip.video)
-        check_prompt(model, clip.prompt, 'source prompt')
         images = None if self.images is None else control_images(self.images, clip.video)
         with model.lock:
             schedule, z0 = model.schedule(settings.steps), model.encode(clip.video)
@@ -231,9 +238,8 @@ class RAVE:
         record=None,  # a `Recording`, which hears of frames, not of grids
     ) -> Edit:
         "Edit the prepared clip. `FloatingPointError` names the step where numbers blow up."
-        check_type(settings, (RaveEdit, type(None)), 'The settings', 'a value `RaveEdit`')
         (model, source), settings, started = state, settings or RaveEdit(), time.perf_counter()
-        check_prompt(model, prompt, 'target prompt')
+        check_asked(self, model, prompt, settings)
         def model_for(cells):
             if source.images is None: return model
             return self.helped(model, make_grids(source.images[:, :, cells], settings.grid))

@@ -18,14 +18,14 @@ from ..attention.grouped import clip_group, grouped_attention
 from ..attention.processor import AttentionControl, Here, fast_attention
 from ..base.run import Run, check_finite
 from ..base.settings import check_options, option
-from .api import Clip, Edit, Needs, check_needs
+from .api import Clip, Edit, Needs, check_asked, check_given
 from .stored import sample_of
-from ..models.api import VideoModel, check_clip, check_prompt
+from ..models.api import VideoModel
 from ..models.sources import as_model
 from ..parts.control import first_steps
-from videodirector.parts.inject import (
-    AT_ONCE, SLOTS, Climb, climb, decoder_convs, decoder_sites, in_parts, predict_slots, share_attention,
-    share_features)
+from ..parts.inject import (
+    AT_ONCE, SLOTS, Climb, climb, decoder_convs, decoder_sites, finer_option, in_parts, predict_slots,
+    share_attention, share_features)
 from ..parts.settings import guidance_option, negative_option, steps_option
 
 # %% ../../nbs/methods/tokenflow.ipynb #6ded2db1
@@ -131,7 +131,7 @@ def gathered(
 class TokenFlowInvert:
     "How TokenFlow finds the source's latents."
     steps: int = steps_option()
-    finer: int = option(2, 'steps of the inversion for each of the sampling', low=1)
+    finer: int = finer_option()
 
     def __post_init__(self): check_options(self)
 
@@ -219,10 +219,8 @@ class TokenFlow:
     ) -> tuple:  # model, `Climb`
         "Find the clip's latents at every noise level."
         model, run, settings = as_model(model), run or Run(), settings or TokenFlowInvert()
-        check_needs(self, model, clip.mask)
+        check_given(self, model, clip, settings)
         with model.lock:
-            check_clip(model, clip.video)
-            check_prompt(model, clip.prompt, 'source prompt')
             z0 = model.encode(clip.video)
             run.bind(clip=z0, prompt=clip.prompt, settings=asdict(settings), model=sample_of(model),
                      method=self.name)
@@ -238,9 +236,9 @@ class TokenFlow:
     ) -> Edit:
         "Edit the prepared clip."
         (model, source), settings, started = state, settings or TokenFlowEdit(), time.perf_counter()
+        check_asked(self, model, prompt, settings)
+        check_chunk(source, settings)
         with model.lock:
-            check_prompt(model, prompt, 'target prompt')
-            check_chunk(source, settings)
             if record is not None:
                 record.name_words(model.tokenizer, edit_cond=prompt, source_cond=source.prompt)
             z = edit_latents(model, source, prompt, settings, run or Run(), record)

@@ -26,7 +26,7 @@ from ..base.store import read_tensors, write_tensors
 from ..data.mask import Mask, check_mask
 from ..data.regions import ellipse
 from .api import Clip, Edit, Needs, check_needs
-from .stored import check_maker, check_whole, sample_of
+from .stored import check_maker, check_whole, sample_of, windows_of
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..models.sources import as_model
 from ..parts.blend import LocalBlend
@@ -34,8 +34,9 @@ from videodirector.parts.control import (
     CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, refine, replace_words, slots_at,
     word_weights)
 from ..parts.guidance import Guidance, Guide
-from ..parts.inversion import invert_ddim, per_frame
-from ..parts.null_text import NullText, optimise_null
+from ..parts.inversion import per_frame
+from ..parts.inversions import descend, find_null, find_pivots
+from ..parts.null_text import NullText
 from ..parts.settings import STDG, EditSettings, InvertSettings
 from ..sampling.schedule import Schedule
 
@@ -53,6 +54,7 @@ class Inversion:
     psnr: dict[str, float] = field(default_factory=dict)  # dB of reconstructions, if measured
     guidance: Guidance | None = None  # what STDG added to each step, if it was asked
     model: Tensor | None = None  # a few weights of the networks that made it, to know them by
+    windows: list | None = None  # [first, one after the last] of the frames that were seen together
 
     def __repr__(self):
         frames, h, w = self.pivots.shape[2:]
@@ -67,7 +69,7 @@ class Inversion:
         tensors = {'pivots': self.pivots, 'null': self.null.embeddings}
         if self.mask is not None: tensors['mask'] = self.mask.values if self.mask.is_soft else self.mask.hard
         facts = dict(prompt=self.prompt, settings=asdict(self.settings), schedule=asdict(self.schedule),
-                     losses=self.null.losses, seconds=self.seconds, psnr=self.psnr)
+                     losses=self.null.losses, seconds=self.seconds, psnr=self.psnr, windows=self.windows)
         if self.guidance is not None:
             tensors['guidance'] = self.guidance.gradients
             facts['guidance'] = self.guidance.losses
@@ -129,17 +131,17 @@ def inverted(
 ) -> Inversion:
     "The work of `invert`, on inputs that fit."
     started = time.perf_counter()
-    steps, w, form = settings.steps, settings.guidance_scale, settings.cfg
-    schedule = model.schedule(steps, w, form, stride=settings.stride)
+    schedule = model.schedule(settings.steps, settings.guidance_scale, settings.cfg, stride=settings.stride)
     z0, text, stdg = model.encode(video, settings.posterior), model.embed(prompt), settings.stdg
     run.bind(clip=z0, prompt=text, settings=asdict(settings), mask='none' if mask is None else mask.values,
-             schedule=asdict(schedule), model=sample_of(model))
-    pivots, climbed = invert_ddim(model, z0, text, schedule, run), time.perf_counter()
+             schedule=asdict(schedule), model=sample_of(model), windows=windows_of(model, z0))
+    pivots, climbed = find_pivots(model, z0, text, schedule, settings, run), time.perf_counter()
     guide = Guide(model, stdg, pivots, schedule, text, mask, run) if stdg else None
-    null = optimise_null(model, pivots, text, schedule, settings, guide, run)
+    null = find_null(model, pivots, text, schedule, settings, guide, run)
     seconds = dict(invert=climbed - started, null_text=time.perf_counter() - climbed)
     return Inversion(pivots, null, schedule, prompt, settings, mask, seconds,
-                     guidance=guide and guide.guidance(), model=sample_of(model, 64))
+                     guidance=guide and guide.guidance(), model=sample_of(model, 64),
+                     windows=windows_of(model, z0))
 
 
 def check_inputs(
@@ -179,9 +181,8 @@ def plan_controls(
     if prompt.split() == source.split() and (factors == 1).all(): return []
     controls = [cross] if cross.schedule[:steps].any() else []
     if s.layout and layout: controls.append(LayoutControl(layout))
-    if s.mutual and layout.stop < steps:
-        hidden = hidden_region(inversion, s.region)
-        controls.append(MutualControl(range(layout.stop, steps), hidden, neutral=s.neutral))
+    if s.mutual and (later := range(layout.stop, steps)):
+        controls.append(MutualControl(later, hidden_region(inversion, s.region), neutral=s.neutral))
     return controls
 
 
@@ -254,24 +255,25 @@ def edit_latents(
     schedule, device = inversion.schedule, model.unet.device
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
     z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
-    prompts = dict(edit_cond=prompt, source_cond=inversion.prompt)
-    if not settings.neutral: prompts['source_uncond'] = inversion.settings.negative_prompt
+    source, how = inversion.prompt, inversion.settings
+    prompts = dict(edit_cond=prompt, source_cond=source)
+    if not settings.neutral: prompts['source_uncond'] = how.null_prompt(source)
     words = {slot: per_frame(model.embed(text), frames) for slot, text in prompts.items()}
     guidance, blend = guidance_term(model, inversion, settings.recompute_guidance), None
+    is_source = not controls and prompt.split() == source.split()
     if settings.blend:
-        blend = LocalBlend.of(model.tokenizer, inversion.prompt, prompt, settings.blend, len(schedule),
+        blend = LocalBlend.of(model.tokenizer, source, prompt, settings.blend, len(schedule),
                               settings.blend_threshold)
         controls = [*controls, blend]
     for i, t in run.steps('edit', schedule):
         slots, term = slots_at(controls, i), guidance(i, z)
-        phi = per_frame(null[i], frames)
-        text = dict(edit_uncond=phi, source_uncond=phi) | words
+        text = dict.fromkeys(('edit_uncond', 'source_uncond'), per_frame(null[i], frames)) | words
         latents = {s: z if s.startswith('edit') else pivots[len(schedule) - i][None] for s in slots}
         with attend(model.unet, controls, record) as at:
             at.begin(step=i, slots=slots, frames=frames, height=h, width=w, total=len(schedule))
             batch, texts = (torch.cat([x[s] for s in slots]) for x in (latents, text))
             eps = model.predict(batch, t, texts)
-        z = schedule.step(schedule.guide(eps[1:2], eps[0:1]), z, i) + term
+        z = descend(how, schedule, i, (z, pivots), (eps[1:2], eps[0:1]), is_source) + term
         if blend: z = blend(z, pivots[len(schedule) - 1 - i][None], i)
         check_finite(z, f'The latent at editing step {i} (t = {t})')
     return z
@@ -282,8 +284,7 @@ def fitting(
     inversion: Inversion,
     settings: EditSettings,
 ) -> Inversion:  # along the timesteps of this edit
-    """The inversion as the edit walks it; `ValueError` if another model made it, or it lacks what the
-    settings ask for."""
+    "The inversion as the edit walks it; `ValueError` if another model made it, or it lacks what is asked."
     check_type(inversion, Inversion, 'The inversion', 'what invert returned')
     check_whole(inversion)
     check_maker(model, inversion)

@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 from ..attention.processor import AttentionControl, Here, attend
-from ..base.given import check_type
 from ..base.run import Run, check_finite
 from ..base.settings import check_options, option
-from .api import Clip, Edit, Needs, check_needs
+from .api import Clip, Edit, Needs, check_asked, check_given
 from .stored import sample_of
-from ..models.api import VideoModel, check_clip, check_prompt, frozen
+from ..models.api import VideoModel, frozen
 from ..models.patch import patched
 from ..parts.blend import LocalBlend, changed_words
 from ..parts.control import (
@@ -204,12 +203,9 @@ class VideoP2P:
         run: Run | None = None,
     ) -> tuple:  # model, `VideoP2PInversion`
         "Tune the queries on the clip, invert it, tune its null text. The model's weights are given back."
-        check_needs(self, model, clip.mask)
-        check_type(settings, (VideoP2PInvert, type(None)), 'The settings', 'a value `VideoP2PInvert`')
-        check_clip(model, clip.video)
-        check_prompt(model, clip.prompt, 'source prompt')
+        check_given(self, model, clip, settings)
         s, run, times = settings or VideoP2PInvert(), run or Run(), [time.perf_counter()]
-        tuning = InvertSettings(s.steps, s.guidance_scale, shared=True, inner_steps=s.inner_steps, lr=s.lr)
+        tuning = InvertSettings(s.steps, s.guidance_scale, null='shared', inner_steps=s.inner_steps, lr=s.lr)
         with model.lock, torch.inference_mode(False):
             schedule, z0 = model.schedule(s.steps, s.guidance_scale), model.encode(clip.video)
             text, null, weights = model.embed(clip.prompt), None, {}
@@ -231,12 +227,11 @@ class VideoP2P:
         prompt: str,  # target prompt
         settings: VideoP2PEdit | None = None,
         run: Run | None = None,
-        record=None,  # a `Recording`
+        record=None,  # a `Recording`; what spatial maps look at is the first frame
     ) -> Edit:
         "Edit the prepared clip; its own prompt reconstructs it. `FloatingPointError` if numbers blow up."
-        check_type(settings, (VideoP2PEdit, type(None)), 'The settings', 'a value `VideoP2PEdit`')
         (model, source), settings, started = state, settings or VideoP2PEdit(), time.perf_counter()
-        check_prompt(model, prompt, 'target prompt')
+        check_asked(self, model, prompt, settings)
         with model.lock, patched(model.unet, source.weights):
             plan = plan_edit(model.tokenizer, source.prompt, prompt, len(source.schedule), settings)
             prompts = dict(edit_cond=prompt, source_cond=source.prompt)

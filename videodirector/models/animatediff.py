@@ -6,13 +6,16 @@
 __all__ = ['StableDiffusion', 'AnimateDiff', 'move', 'load_world_model']
 
 # %% ../../nbs/models/animatediff.ipynb #30cbd19c
+from dataclasses import replace
 from threading import RLock
 
 import torch
 from diffusers import AnimateDiffPipeline
 from einops import rearrange, repeat
 from torch import Tensor, nn
+from ..attention.processor import showing
 from ..attention.sites import KINDS, find_sites
+from ..attention.windows import LENGTH, OVERLAP, Windows
 from ..base.given import check_type
 from ..base.run import check_finite, wide
 from .api import Limits, Traits
@@ -24,10 +27,12 @@ class StableDiffusion:
     "What all models built like Stable Diffusion 1.5 share: their VAE, text encoder and noise levels."
     def __init__(self,
         pipe,  # a diffusers pipeline with vae, text_encoder, tokenizer, scheduler and unet
+        windows: Windows | None = None,  # in which clips are seen; None: cut if longer than it takes
     ):
         self.pipe, self.vae, self.unet, self.scheduler = pipe, pipe.vae, pipe.unet, pipe.scheduler
         self.text_encoder, self.tokenizer = pipe.text_encoder, pipe.tokenizer
         self.lock = vars(pipe).setdefault('_lock', RLock())  # one for all that are made of this pipeline
+        self.windows = windows or Windows(min(LENGTH, self.most_frames), whole=self.most_frames)
 
     def __repr__(self):
         weights = sum(p.numel() for p in self.unet.parameters())
@@ -124,9 +129,22 @@ class AnimateDiff(StableDiffusion):
         t: int,  # timestep, 0 … 999
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
     ) -> Tensor:  # [B,4,F,h,w] float32
-        "The UNet's noise prediction. Gradients flow to `latents` and `text`."
-        text = self.by_frame(text, latents.shape[2])
-        return wide(self.unet(latents.to(self.device, self.dtype), t, encoder_hidden_states=text).sample)
+        "The UNet's noise prediction, window by window. Gradients flow to `latents` and `text`."
+        def look(window):
+            words = self.by_frame(text if text.ndim == 3 else window.of(text, 1), len(window))
+            z = window.of(latents, 2).to(self.device, self.dtype)
+            with showing(self.unet, window): return wide(self.unet(z, t, encoder_hidden_states=words).sample)
+        return self.windows.blend(latents.shape[2], look)
+
+    def in_windows(self,
+        length: int | None = None,  # frames of a window; None: as ever, and only clips that it cannot take
+        overlap: int = OVERLAP,  # frames that two neighbouring windows share
+    ) -> 'AnimateDiff':
+        "The same model, which sees long clips so. `ValueError` for a window that it does not take."
+        windows = replace(self.windows, overlap=overlap) if length is None else Windows(length, overlap)
+        if windows.length <= self.most_frames: return AnimateDiff(self.pipe, windows)
+        raise ValueError(f'A window of {length} frames was asked for and the motion module takes 1 to '
+                         f'{self.most_frames}; ask for fewer.')
 
 # %% ../../nbs/models/animatediff.ipynb #2d7fbf6a
 def move(
@@ -147,7 +165,7 @@ def load_world_model(
     device: str | None = None,  # 'cpu', 'cuda', 'mps'; None picks the best at hand
     dtype: torch.dtype = torch.float32,  # stored as fp16, computed in this
 ) -> AnimateDiff:
-    "The small AnimateDiff that ships with the package: 128×128, 8× VAE, up to 32 frames."
+    "The small AnimateDiff that ships with the package: 128×128, 8× VAE, 32 frames seen together."
     device = check_device(device)
     pipe = AnimateDiffPipeline.from_pretrained(weights_folder() / 'world', local_files_only=True)
     return AnimateDiff(move(pipe, device, dtype))

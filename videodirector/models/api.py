@@ -17,6 +17,7 @@ from unicodedata import category
 # %% ../../nbs/models/api.ipynb #8a4fa44b
 import torch
 from torch import Tensor
+from ..attention.windows import Windows
 from ..sampling.schedule import Schedule
 
 # %% ../../nbs/models/api.ipynb #029397b1
@@ -32,7 +33,7 @@ class Traits:
 @dataclass(frozen=True)
 class Limits:
     "What a model takes."
-    frames: int  # at most
+    frames: int  # that it sees together; longer clips are seen in windows
     factor: int  # pixels per latent: both sides of a frame must be multiples of it
     side: int  # latents along the shorter side of what it was trained on
     tokens: int  # of a prompt, with start and end
@@ -43,6 +44,7 @@ class VideoModel(Protocol):
     "A text-to-video (or text-to-image) diffusion model, as the methods see it."
     traits: Traits
     limits: Limits
+    windows: Windows  # in which it sees clips that are longer than that
     unet: torch.nn.Module  # predicts the noise; its attention can be listened to and edited
     parts: tuple[torch.nn.Module, ...]  # all networks that the methods go through
     tokenizer: object  # CLIP's
@@ -85,11 +87,9 @@ def check_size(
     frames: int,
     size: tuple[int, int],  # height, width
 ) -> None:
-    """Raise a one-sentence `ValueError` for more frames than the model takes, or sides that it does not
-    divide."""
-    (height, width), most, factor = size, model.limits.frames, model.limits.factor
-    if not 1 <= frames <= most:
-        raise ValueError(f'The clip has {frames} frames, the motion module takes 1 to {most}; sample fewer.')
+    "Raise a one-sentence `ValueError` for a clip without frames, or sides that the model does not divide."
+    (height, width), factor = size, model.limits.factor
+    if not frames: raise ValueError('The clip has 0 frames; give at least one.')
     if height % factor or width % factor or not height * width:
         raise ValueError(f'The clip is {height}×{width}, and both sides must be multiples of {factor}; '
                          'resize or crop it.')

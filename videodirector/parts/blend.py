@@ -71,7 +71,8 @@ class LocalBlend(AttentionControl):
     def probs(self, p, here: Here):
         for slot, tokens in self.words.items():
             seen = p[here.slot(slot)][..., list(tokens)].sum(-1).mean(1)  # F, pixel
-            self.heat[slot] = self.heat.get(slot, 0) + seen.unflatten(1, here.size)
+            seen = seen.unflatten(1, here.size)
+            self.heat[slot] = self.heat.get(slot, 0) + (here.window.weigh(seen) if here.window else seen)
         return p
 
     def region(self,

@@ -8,7 +8,7 @@ __all__ = ['SLOTS', 'match_words', 'Alignment', 'refine', 'replace_words', 'firs
 
 # %% ../../nbs/08_control.ipynb #6b8fc9e9
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 from ..attention.processor import AttentionControl, Here
@@ -219,10 +219,11 @@ class MutualControl(AttentionControl):
     def hidden(self, here: Here, device):
         "Source positions that may not be seen, [F, N] bool."
         if self.mask is None: return torch.zeros(here.frames, here.tokens, dtype=torch.bool, device=device)
-        if len(self.mask) != here.frames:
-            raise ValueError(f'the mask has {len(self.mask)} frames, the video {here.frames}; give one for '
-                             'each frame')
-        return (self.mask.at(*here.size) > self.coverage).flatten(1).to(device)
+        if len(self.mask) != here.clip_frames:
+            raise ValueError(f'the mask has {len(self.mask)} frames, the video {here.clip_frames}; give one '
+                             'for each frame')
+        mask = replace(self.mask, values=here.seen(self.mask.values))
+        return (mask.at(*here.size) > self.coverage).flatten(1).to(device)
 
 # %% ../../nbs/08_control.ipynb #7b6902c7
 SLOTS = ('edit_uncond', 'edit_cond', 'source_uncond', 'source_cond')

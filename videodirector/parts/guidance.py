@@ -8,13 +8,14 @@ __all__ = ['on_grid', 'temporal_loss', 'spatial_loss', 'Enough', 'Listener', 'no
 
 # %% ../../nbs/07_guidance.ipynb #6f43d178
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 # %% ../../nbs/07_guidance.ipynb #e5d97f85
 import torch
 from torch import Tensor
 from ..attention.processor import AttentionControl, attend, probabilities
+from ..attention.windows import Window
 from ..base.run import LOSS, Run, check_finite, wide
 from ..data.mask import Mask
 from ..models.api import VideoModel, frozen, gradient_through
@@ -107,11 +108,12 @@ def listen(
     text: Tensor,  # embedded prompt [1,L,C]
     sites: list,  # temporal and spatial `Site`s
     stop: bool = False,  # leave the UNet after the last of them, without a prediction?
+    window: Window | None = None,  # which frames of a longer clip these are
 ) -> tuple:  # {site: map or keys}, predicted noise [1,4,F,h,w] (None if stopped)
     "Temporal maps [h,w,head,F,F] and spatial keys [F,h,w,c] of one UNet call; gradients flow to `latents`."
     ear, (frames, h, w) = Listener(sites, stop), latents.shape[2:]
     with attend(model.unet, [ear]) as at, no_graph_after(model.unet, sites):
-        at.begin(step=0, frames=frames, height=h, width=w)
+        at.begin(step=0, frames=frames, height=h, width=w, window=window)
         try: eps = model.predict(latents, t, text)
         except Enough: eps = None
     return ear.heard, eps
@@ -156,17 +158,29 @@ def decoupled_guidance(
     mask: Mask,  # the foreground, hard or soft
 ) -> Pull:
     """η_f G_T^f + η_b G_T^b + ζ_f G_K^f + ζ_b G_K^b by one look at the reference and one way back
-    (VideoDirector, CVPR 2025)."""
-    sites = stdg.sites(model)
+    (VideoDirector, CVPR 2025). A long clip is guided as it is seen, each window by itself."""
+    windows = model.windows.of(latents.shape[2])
+    pulls = [_pull_of(model, stdg, *(window.of(z, 2) for z in (reference, latents)), t, text, mask, window)
+             for window in windows]
+    if len(pulls) == 1: return pulls[0]
+    blended = (sum(window.weigh(z, 2) for window, z in zip(windows, zs)) for zs in list(zip(*pulls))[:2])
+    losses = {name: sum(pull.losses[name] for pull in pulls) / len(pulls) for name in pulls[0].losses}
+    return Pull(*blended, losses)
+
+
+def _pull_of(model, stdg, reference, latents, t, text, mask, window):
+    "The same of the frames of one window."
+    mask, sites = replace(mask, values=window.of(mask.values)), stdg.sites(model)
     heard = [site for site, weight in sites.items() if weight]
     if torch.equal(reference, latents):  # as in the first step: there is nothing to pull at
         with torch.no_grad(): eps = model.predict(latents, t, text)
         none = {name: 0. for name, kind in TERMS.items() if stdg.blocks_of(kind)}
         return Pull(torch.zeros_like(latents), eps, none)
-    with torch.no_grad(): before, _ = listen(model, reference, t, text, heard, stop=True)
+    part = None if len(window) == window.frames else window
+    with torch.no_grad(): before, _ = listen(model, reference, t, text, heard, True, part)
     with torch.enable_grad(), frozen(model.unet):
         z = latents.detach().requires_grad_()
-        now, eps = listen(model, z, t, text, heard)
+        now, eps = listen(model, z, t, text, heard, window=part)
         losses = decoupled_losses(before, now, mask, sites)
         total = sum(stdg.terms[name] * loss for name, loss in losses.items() if stdg.terms[name])
         gradient = gradient_through(total, [now[site] for site in heard], z)

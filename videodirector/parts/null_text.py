@@ -16,7 +16,7 @@ from ..base.run import LOSS, Run, check_finite
 from ..base.settings import changed
 from ..models.api import VideoModel, frozen, gradient_through
 from .inversion import per_frame
-from .settings import InvertSettings
+from .settings import TUNED, InvertSettings
 from ..sampling.schedule import Schedule
 
 # %% ../../nbs/05_null_text.ipynb #71e7dc8c
@@ -86,16 +86,19 @@ def optimise_null(
     pivots: Tensor,  # from `invert_ddim` [S+1,4,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,  # the one that made the pivots
-    settings: InvertSettings | None = None,  # negative_prompt, shared, inner_steps, lr, tolerance
+    settings: InvertSettings | None = None,  # negative_prompt, null, inner_steps, lr, tolerance
     guide=None,  # (step, latent) → ε_c there, and what to add to where the step ends; None: nothing is added
     run: Run | None = None,  # progress, cancelling, kept steps
     **changes,  # settings by name, such as inner_steps=5
 ) -> NullText:
     """Tune one unconditional embedding per step and frame so that guided sampling returns to the clip.
 
-    Multi-frame null text of VideoDirector (CVPR 2025); with `shared`, null-text inversion (CVPR 2023). Raises
-    `FloatingPointError` naming the step if a loss or latent is not finite."""
+    Multi-frame null text of VideoDirector (CVPR 2025); with `null='shared'`, null-text inversion (CVPR 2023).
+    Raises `FloatingPointError` naming the step if a loss or latent is not finite, `ValueError` for a kind of
+    null text that is not tuned."""
     run, settings = run or Run(), changed(settings or InvertSettings(), changes)
+    if settings.null not in TUNED:
+        raise ValueError(f'null is {settings.null!r}, which is not tuned; give one of {", ".join(TUNED)}.')
     if len(pivots) != len(schedule) + 1:
         raise ValueError(f'{len(pivots)} pivots were given for {len(schedule)} steps; '
                          'give those that `invert_ddim` made with this schedule.')
@@ -103,7 +106,7 @@ def optimise_null(
     with torch.inference_mode(False), frozen(model.unet):
         pivots, text = pivots.clone(), text.clone()  # those of inference mode can carry no gradients
         phi = model.embed(settings.negative_prompt)
-        if not settings.shared: phi = per_frame(phi, pivots.shape[2])[0]
+        if settings.null == 'multi-frame': phi = per_frame(phi, pivots.shape[2])[0]
         z, found, losses = pivots[-1:], [], []
         for i, _ in run.steps('null text', schedule):
             path, conditional = (z, pivots[len(schedule) - 1 - i][None], phi), guide(i, z) if guide else None

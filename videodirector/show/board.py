@@ -223,8 +223,8 @@ class Board:
         try: self.compare.value = moving({name: run.edit.video for name, run in zip(names, two)})
         except ValueError as error: self.compare_words.value = escape(str(error)); return
         words, numbers = [in_words(run.settings) for run in two], [number_rows(run.metrics) for run in two]
-        changes = differing(two[1].settings, two[0].settings)
-        rows = {name: [words[0][name], words[1][name]] for name in changes}
+        changes = differing(two[1].settings, two[0].settings) | differing(two[0].settings, two[1].settings)
+        rows = {name: [said.get(name, '') for said in words] for name in changes}
         rows |= {name: [n.get(name, '') for n in numbers] for name in numbers[0] | numbers[1]}
         self.compare.layout.display, self.compare_words.value = '', html_table({'': names} | rows)
 

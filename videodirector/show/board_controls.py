@@ -8,7 +8,7 @@ __all__ = ['HELP', 'Clock', 'Dial', 'Controls']
 # %% ../../nbs/show/board_controls.ipynb #b520c514
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from html import escape
 
 # %% ../../nbs/show/board_controls.ipynb #fc7e0daf
@@ -16,8 +16,12 @@ import ipywidgets as w
 
 # %% ../../nbs/show/board_controls.ipynb #5989c97c
 from ..attention.words import prompt_words
-from ..parts.settings import REGIONS, TERMS, EditSettings, InvertSettings
-from .board_runs import Runs, Settings, null_text
+from ..methods.api import Method
+from ..methods.registry import METHODS
+from ..methods.videodirector import VideoDirector
+from ..parts.settings import NULLS, REGIONS, TERMS, EditSettings, InvertSettings
+from .board_fields import Fields
+from .board_runs import Runs, Settings
 from .cross_attention import SMALL_WORDS
 
 # %% ../../nbs/show/board_controls.ipynb #63041b82
@@ -32,10 +36,11 @@ class Clock:
         self.work, self.pace, self.now, self.done, self.started, self.text = work, pace, now, 0., None, ''
 
     def at(self, part: str, i: int, total: int) -> None:
-        "Step i of a part is about to begin; time runs from the first."
+        "Step i of a part is about to begin, of the edit if it is not foreseen; time runs from the first."
         if self.started is None: self.started = self.now()
-        before = list(self.work)[:list(self.work).index(part)]
-        self.done = sum(self.work[p] for p in before) + self.work[part] * i / total
+        now = part if part in self.work else 'edit'
+        before = list(self.work)[:list(self.work).index(now)]
+        self.done = sum(self.work[p] for p in before) + self.work[now] * i / total
         if self.done: self.pace = (self.now() - self.started) / self.done
         self.text = f'{part}, step {i + 1} of {total}' if total > 1 else part
         if self.pace: self.text += f' · about {max(1, round(self.left))} s left'
@@ -87,13 +92,15 @@ class Controls:
         settings: Settings,  # to begin with
         on_change: Callable,  # function without arguments, called after each change
     ):
-        self.runs, self.on_change, self.quiet, self.words, self.shown = runs, None, True, {}, settings
+        self.runs, self.on_change, self.quiet, self.words = runs, None, True, {}
+        self.start, self.shown = settings, {}  # method → what it was last set to
+        self.fields = {}  # method → its widgets, but for VideoDirector
         self.make()
         self.make_dials()
         self.arrange()
         single = self.clip, self.prompt, self.region, self.null_text, self.mutual, self.guidance_scale
         twofold = [control for dial in self.dials.values() for control in (dial.switch, dial.slider)]
-        for control in (*single, *twofold): control.observe(self.changed, 'value')
+        for control in (self.method, *single, *twofold): control.observe(self.changed, 'value')
         self.show(settings)
         self.on_change = on_change
 
@@ -101,13 +108,13 @@ class Controls:
         "The widgets of settings without a dial; those of words come with the prompt."
         look = dict(style=dict(description_width='7em'), layout=w.Layout(width='26em', max_width='98%'))
         self.clip = w.Dropdown(options=list(self.runs.clips), description='clip', **look)
+        self.method = w.Dropdown(options=[(method.title, name) for name, method in METHODS.items()],
+                                 description='method', **look, tooltip='how to edit')
         self.prompt = w.Text(description='target', continuous_update=False, **look,
                              tooltip='what the clip shall show')
         self.region = w.Dropdown(options=REGIONS, description='may change', **look, tooltip=HELP['region'])
         self.null_text = w.Dropdown(
-            options=('multi-frame', 'shared', 'none'), description='null text', **look,
-            tooltip='what the unconditional prediction reads: '
-                    'tuned for each frame, once for all, or not tuned')
+            options=NULLS, description='null text', **look, tooltip=HELP['null'])
         self.guidance_scale = w.FloatSlider(
             min=1, max=12, step=.5, description='CFG w', continuous_update=False, **look,
             tooltip=HELP['guidance_scale'])
@@ -124,15 +131,16 @@ class Controls:
 
     def arrange(self) -> None:
         "Everything in one column."
-        self.source, self.word_box = w.HTML(), w.VBox()
+        self.source, self.about, self.word_box = w.HTML(), w.HTML(), w.VBox()
         boxes = {name: dial.box for name, dial in self.dials.items()}
         attention = [w.HTML('<b>attention</b> (τ: share of the steps)'), boxes.pop('tau_s'), self.mutual,
                      boxes.pop('tau_c')]
         guidance = [w.HTML('<b>STDG</b> (weights)'), *boxes.values(), self.guidance_scale]
-        words = w.Accordion([self.word_box], titles=['word weights (factors)'])
+        self.weights = w.Accordion([self.word_box], titles=['word weights (factors)'])
         clip = [self.clip] * (len(self.runs.clips) > 1)
-        first = [*clip, self.source, self.prompt, self.region, self.null_text]
-        self.box = w.VBox([*first, *attention, *guidance, words])
+        self.first = [*clip, self.source, self.prompt, self.method, self.about]
+        self.parts = w.VBox([self.region, self.null_text, *attention, *guidance])
+        self.box = w.VBox(self.first)
 
     def changed(self, change=None) -> None:
         "Bring what depends on others up to date, and tell."
@@ -141,16 +149,30 @@ class Controls:
         self.on_change()
 
     def fit(self) -> None:
-        "Sliders for the words at hand, and no guidance for a clip without a mask."
+        "The method's own widgets, sliders for the words at hand, no guidance for a clip without a mask."
+        self.choose(METHODS[self.method.value])
         clip, tokenizer = self.runs.clips[self.clip.value], self.runs.model.tokenizer
+        unguided = clip.mask is None or self.null_text.value == 'none'  # which never leaves its path
         self.source.value = f'source: “{escape(clip.prompt)}”'
         self.region.disabled = clip.mask is None
         for name, dial in self.dials.items():
-            dial.switch.disabled = name in TERMS and clip.mask is None
+            dial.switch.disabled = name in TERMS and unguided
             dial.slider.disabled = dial.switch.disabled or not dial.switch.value
         try: words = [word.text for word in prompt_words(tokenizer, self.prompt.value) if word.text.isalnum()]
         except ValueError: words = []  # too long; said when it is run
         self.show_words([word for word in dict.fromkeys(words) if word not in SMALL_WORDS])
+
+    def choose(self, method: Method) -> None:
+        "Show what can be set of a method."
+        name = method.name
+        if name not in self.shown: self.shown[name] = self.start.by(name)
+        if name not in self.fields and name != VideoDirector.name:
+            self.fields[name] = Fields(method, self.shown[name], self.changed)
+        weighed = [self.weights] * hasattr(self.shown[name].edit, 'weights')
+        own = self.fields[name].box if name in self.fields else self.parts
+        says = f'{method.summary[0].upper()}{method.summary[1:]}. {method.limits}'
+        self.about.value = f'<div style="line-height:1.3;font-size:.85em">{escape(says)}</div>'
+        self.box.children = (*self.first, own, *weighed)
 
     def show_words(self, words: list[str]) -> None:
         "One slider for each; those that are there already stay as they are."
@@ -167,24 +189,35 @@ class Controls:
 
     def read(self) -> Settings:
         "What the controls say."
+        shown, weights = self.shown[self.method.value], {word: x.value for word, x in self.words.items()}
+        common = dict(clip=self.clip.value, prompt=self.prompt.value)
+        if shown.method in self.fields:
+            weighed = dict(weights=weights) if hasattr(shown.edit, 'weights') else {}
+            return replace(shown, **common, **self.fields[shown.method].read(shown)).but(**weighed)
         strengths = {name: 0. if dial.switch.disabled else dial.value for name, dial in self.dials.items()}
-        weights, null = {word: slider.value for word, slider in self.words.items()}, self.null_text.value
-        updates = 0 if null == 'none' else self.shown.invert.inner_steps or self.runs.settings.inner_steps
-        return self.shown.but(
-            clip=self.clip.value, prompt=self.prompt.value, region=self.region.value, shared=null == 'shared',
-            inner_steps=updates, mutual=self.mutual.value, guidance_scale=self.guidance_scale.value,
+        return shown.but(
+            **common, region=self.region.value, null=self.null_text.value, mutual=self.mutual.value,
+            guidance_scale=self.guidance_scale.value,
             weights=weights, **strengths)
 
     def show(self, s: Settings) -> None:
         "Set all controls, and tell once."
-        self.quiet, self.shown = True, s
-        self.clip.value, self.prompt.value, self.region.value = s.clip, s.prompt, s.edit.region
-        self.null_text.value, self.mutual.value = null_text(s.invert), s.edit.mutual
-        self.guidance_scale.value = s.invert.guidance_scale
-        strengths = s.guidance | dict(tau_s=s.edit.tau_s if s.edit.layout else 0., tau_c=s.edit.tau_c)
-        for name, dial in self.dials.items(): dial.value = strengths[name]
+        self.quiet, self.shown[s.method] = True, s
+        self.clip.value, self.prompt.value, self.method.value = s.clip, s.prompt, s.method
+        self.choose(METHODS[s.method])
+        if s.method in self.fields: self.fields[s.method].show(s)
+        else: self.show_parts(s)
         self.fit()
-        self.show_words(list(dict.fromkeys([*self.words, *s.edit.weights])))
-        for word, slider in self.words.items(): slider.value = s.edit.weights.get(word, 1)
+        if hasattr(s.edit, 'weights'):
+            self.show_words(list(dict.fromkeys([*self.words, *s.edit.weights])))
+            for word, slider in self.words.items(): slider.value = s.edit.weights.get(word, 1)
         self.quiet = False
         if self.on_change: self.on_change()
+
+    def show_parts(self, s: Settings) -> None:
+        "Set the switches of VideoDirector."
+        self.region.value, self.guidance_scale.value = s.edit.region, s.invert.guidance_scale
+        self.null_text.value, self.mutual.value = s.invert.null, s.edit.mutual
+        strengths = s.guidance | dict(tau_s=s.edit.tau_s if s.edit.layout else 0., tau_c=s.edit.tau_c)
+        for name, dial in self.dials.items(): dial.value = strengths[name]
+

@@ -7,6 +7,7 @@ __all__ = ['NO_GUIDANCE', 'SceneClip', 'case_of', 'Settings', 'null_text', 'in_w
 
 # %% ../../nbs/show/board_runs.ipynb #7c3bc2f2
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
@@ -16,14 +17,15 @@ from torch import Tensor
 # %% ../../nbs/show/board_runs.ipynb #3a639e82
 from ..base.run import Run
 from ..base.settings import changed
-from ..bench.rows import Setting
+from ..bench.rivals import entry_of
 from ..bench.score import Case, Judges, score
 from ..data.mask import check_mask
-from ..methods.api import Clip, Edit
-from ..methods.videodirector import Inversion, VideoDirector
+from ..methods.api import Clip, Edit, Method, check_needs
+from ..methods.registry import find_method
+from ..methods.videodirector import VideoDirector
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..parts.control import word_weights
-from ..parts.settings import STDG, TERMS, EditSettings, InvertSettings
+from ..parts.settings import STDG, TERMS, TUNED, InvertSettings
 from .board_pictures import moving
 from ..world.captions import VOCABULARY, parse_prompt
 from ..world.scene import SIDE, Scene
@@ -66,14 +68,19 @@ class Settings:
     "What to run. Equal settings are the same run."
     clip: str  # its name
     prompt: str  # target prompt
-    invert: InvertSettings = Setting.invert
-    edit: EditSettings = Setting.edit
+    invert: object = None  # settings of the method's inversion; None: those of its row in the main table
+    edit: object = None  # the same of its edit
+    method: str = VideoDirector.name
 
     def __post_init__(self):
-        weights = {word: round(float(x), 4) for word, x in self.edit.weights.items()}
-        edit = replace(self.edit, weights={word: x for word, x in weights.items() if x != 1})
-        stdg = self.invert.stdg and replace(self.invert.stdg, region=edit.region)
-        tidy = dict(prompt=' '.join(self.prompt.split()), edit=edit, invert=replace(self.invert, stdg=stdg))
+        usual = entry_of(self.method)
+        invert, edit = self.invert or usual.invert, self.edit or usual.edit
+        if hasattr(edit, 'weights'):
+            weights = {word: round(float(x), 4) for word, x in edit.weights.items()}
+            edit = replace(edit, weights={word: x for word, x in weights.items() if x != 1})
+        if getattr(invert, 'stdg', None):
+            invert = replace(invert, stdg=replace(invert.stdg, region=edit.region))
+        tidy = dict(prompt=' '.join(self.prompt.split()), edit=edit, invert=invert)
         for name, value in tidy.items(): object.__setattr__(self, name, value)
 
     def __hash__(self): return hash(_hashable(asdict(self)))
@@ -83,13 +90,29 @@ class Settings:
         "The weights of STDG, all 0 if there is none."
         return {name: getattr(self.invert.stdg, name, 0.) for name in TERMS}
 
+    @property
+    def prepared(self) -> tuple:
+        "All that preparing the clip depends on."
+        return self.clip, self.method, self.invert
+
+    def by(self, method: str) -> 'Settings':
+        "The same edit by another method, with its own settings but for those that both inversions have."
+        if method == self.method: return self
+        invert = entry_of(method).invert
+        alike = {f.name: getattr(self.invert, f.name) for f in fields(invert) if hasattr(self.invert, f.name)}
+        return Settings(self.clip, self.prompt, replace(invert, **alike), method=method)
+
     def but(self, **changes) -> 'Settings':
         "The same with some changed, by the names of all fields inside; `TypeError` for a name that is none."
-        own = {kind: {} for kind in (Settings, InvertSettings, EditSettings, STDG)}
+        s = self.by(changes.pop('method', self.method))
+        kinds = Settings, type(s.invert), type(s.edit), *[STDG] * hasattr(s.invert, 'stdg')
+        own = {kind: {} for kind in kinds}
         for name, value in changes.items(): own[_owner(name, own)][name] = value
-        invert, edit = replace(self.invert, **own[InvertSettings]), replace(self.edit, **own[EditSettings])
-        if own[STDG]: invert = replace(invert, stdg=replace(invert.stdg or NO_GUIDANCE, **own[STDG]))
-        return replace(self, **dict(invert=invert, edit=edit) | own[Settings])
+        if own.get(STDG):
+            stdg = own[kinds[1]].get('stdg', s.invert.stdg) or NO_GUIDANCE
+            own[kinds[1]]['stdg'] = replace(stdg, **own[STDG])
+        invert, edit = replace(s.invert, **own[kinds[1]]), replace(s.edit, **own[kinds[2]])
+        return replace(s, **dict(invert=invert, edit=edit) | own[Settings])
 
 
 NO_GUIDANCE = STDG(0., 0., 0., 0.)
@@ -99,8 +122,8 @@ def _owner(name, kinds):
     "The first of these settings that has a field of that name."
     for kind in kinds:
         if name in {f.name for f in fields(kind)}: return kind
-    raise TypeError(f'The board has no setting {name!r}; its settings are those of '
-                    'InvertSettings, EditSettings and STDG.')
+    names = ', '.join(dict.fromkeys(kind.__name__ for kind in kinds))
+    raise TypeError(f'The board has no setting {name!r}; its settings are those of {names}.')
 
 
 def _hashable(value):
@@ -111,17 +134,19 @@ def _hashable(value):
 # %% ../../nbs/show/board_runs.ipynb #de57560f
 def null_text(
     invert: InvertSettings,
-) -> str:  # 'multi-frame', 'shared' or 'none'
+) -> str:  # its kind, and whether it is left as it was
     "What the unconditional prediction reads."
-    return 'none' if not invert.inner_steps else 'shared' if invert.shared else 'multi-frame'
+    return invert.null + ', no updates' * (invert.null in TUNED and not invert.inner_steps)
 
 
 def in_words(
     s: Settings,
 ) -> dict[str, str]:  # by control, and what has no control by the name of its field
     "Settings as a person reads them."
-    terms, edit = zip(('η_f', 'η_b', 'ζ_f', 'ζ_b'), s.guidance.values()), s.edit
-    told = {'clip': s.clip, 'target': f'“{s.prompt}”', 'may change': edit.region,
+    first, edit = {'method': find_method(s.method).title, 'clip': s.clip, 'target': f'“{s.prompt}”'}, s.edit
+    if s.method != VideoDirector.name: return first | _plain(asdict(s.invert) | asdict(edit))
+    terms = zip(('η_f', 'η_b', 'ζ_f', 'ζ_b'), s.guidance.values())
+    told = {'may change': edit.region,
             'null text': null_text(s.invert),
             'SA-I': _share('τ_s', edit.tau_s) if edit.layout else 'off',
             'SA-II': 'on' if edit.mutual else 'off',
@@ -130,10 +155,15 @@ def in_words(
             'CFG': f'w {s.invert.guidance_scale:g}',
             'words': ', '.join(f'{word} × {x:g}' for word, x in sorted(edit.weights.items())) or 'unweighted'}
     rest = {name: value for name, value in (asdict(s.invert) | asdict(edit)).items() if name not in _TOLD}
-    return told | {name.replace('_', ' '): f'{value}' for name, value in rest.items()}
+    return first | told | _plain(rest)
 
 
-_TOLD = {'region', 'shared', 'inner_steps', 'tau_s', 'layout', 'mutual', 'tau_c', 'stdg', 'guidance_scale',
+def _plain(settings):
+    "Fields by their own names."
+    return {name.replace('_', ' '): f'{value}' for name, value in settings.items()}
+
+
+_TOLD = {'region', 'null', 'inner_steps', 'tau_s', 'layout', 'mutual', 'tau_c', 'stdg', 'guidance_scale',
          'weights'}
 
 
@@ -146,9 +176,14 @@ def differing(
     settings: Settings,
     reference: Settings,
 ) -> dict[str, str]:  # by control, as `in_words` says it
-    "What these settings say otherwise than the reference."
-    there = in_words(reference)
-    return {name: text for name, text in in_words(settings).items() if text != there[name]}
+    """What these settings say otherwise than the reference; by another method also otherwise than usual,
+    for the two may call unlike things by one name."""
+    there = usual = in_words(reference)
+    if settings.method != reference.method:
+        usual = in_words(replace(reference, invert=None, edit=None, method=settings.method)) | {'method': ''}
+    said = in_words(settings).items()
+    return {name: text for name, text in said if text not in (there.get(name), usual[name])}
+
 
 # %% ../../nbs/show/board_runs.ipynb #51739b24
 @dataclass(frozen=True, eq=False)
@@ -187,9 +222,11 @@ class Runs:
         clips: Clip | dict[str, Clip],  # one, or several by name
         judges: Judges | None = None,  # who looks at the edits
         settings: InvertSettings | None = None,  # what all inversions have in common; None: the defaults
+        image: VideoModel | Callable | None = None,  # model for image methods, or what loads it when needed
         **changes,  # settings by name, such as steps=8
     ):
-        self.model, self.clips = model, clips if isinstance(clips, dict) else {'clip': clips}
+        self.model, self.image = model, image
+        self.clips = clips if isinstance(clips, dict) else {'clip': clips}
         for clip in self.clips.values():
             check_clip(model, clip.video)
             check_prompt(model, clip.prompt, 'source prompt')
@@ -197,9 +234,9 @@ class Runs:
             if len(clip.video) < 3:
                 raise ValueError(f'A clip has {len(clip.video)} frames and the metrics need 3; '
                                  'give a longer one.')
-        self.judges, self.method = judges or Judges(), VideoDirector()
+        self.judges = judges or Judges()
         self.settings = changed(settings or InvertSettings(), changes)
-        self.inversions = {}  # (clip, InvertSettings) → Inversion
+        self.states = {}  # `Settings.prepared` → the state that the method's `prepare` gave
         self.made = {}  # Settings → Result, oldest first
 
     def start(self,
@@ -207,20 +244,39 @@ class Runs:
         prompt: str | None = None,  # target prompt; None: the clip's own
         **changes,  # settings by name
     ) -> Settings:
-        "Settings to begin with: guidance where there is a mask, everything else by default."
+        "Settings to begin with: guidance where it can be, everything else by default."
         name = name or next(iter(self.clips))
         clip = self.clips[name]
-        stdg = None if clip.mask is None else self.settings.stdg or STDG()
+        unguided = clip.mask is None or self.settings.null == 'none'
+        stdg = None if unguided else self.settings.stdg or STDG()
         prompt = clip.prompt if prompt is None else prompt
         return Settings(name, prompt, replace(self.settings, stdg=stdg)).but(**changes)
+
+    def fit(self, method: Method) -> VideoModel:
+        "The model that a method runs on; a one-sentence `ValueError` if the board has none."
+        kinds = method.needs.kinds
+        if self.model.traits.kind in kinds: return self.model
+        if 'image' not in kinds or self.image is None:
+            what = ('give one with Runs(…, image=…), such as load_world_image_model' if 'image' in kinds else
+                    'make it with such a model')
+            raise ValueError(f'{method.title} runs on {" and ".join(kinds)} models and the board has none; '
+                             f'{what}.')
+        if not isinstance(self.image, VideoModel): self.image = self.image()
+        return self.image
 
     def work(self, s: Settings) -> dict[str, float]:
         "What a run has to do: part → passes through the UNet, there or back, roughly."
         if s in self.made: return {}
-        steps = s.invert.steps
-        tuning = (2 + 3 * bool(s.invert.stdg) + 2 * s.invert.inner_steps) * steps
-        first = {} if (s.clip, s.invert) in self.inversions else {'inversion': steps, 'null text': tuning}
-        return first | {'edit': 3.2 * steps, 'measuring': 10.}
+        def of(settings, name, other=0): return getattr(settings, name, other)
+        steps, finer = of(s.invert, 'steps'), of(s.invert, 'finer', 1)
+        if of(s.invert, 'inversion') == 'fixed-point': finer = s.invert.evaluations
+        tuned = hasattr(s.invert, 'inner_steps') and of(s.invert, 'null', TUNED[0]) in TUNED
+        tuning = 3 * bool(of(s.invert, 'stdg')) + (2 + 2 * of(s.invert, 'inner_steps')) * tuned
+        first = {'tuning': 3 * of(s.invert, 'tuning_steps'), 'inversion': steps * finer,
+                 'null text': tuning * steps}
+        last = {'edit': 3.2 * (steps or of(s.edit, 'steps')), 'measuring': 10.}
+        parts = last if s.prepared in self.states else first | last
+        return {part: passes for part, passes in parts.items() if passes}
 
     def check(self, s: Settings) -> Case:
         "Raise a one-sentence `ValueError` for settings that cannot run; else the case."
@@ -228,19 +284,21 @@ class Runs:
             raise ValueError(f'There is no clip {s.clip!r}; choose from {", ".join(self.clips)}.')
         clip = self.clips[s.clip]
         check_prompt(self.model, s.prompt, 'target prompt')
-        case = case_of(clip, s.prompt, s.edit.region)
-        word_weights(self.model.tokenizer, s.prompt, s.edit.weights)
-        if s.invert.stdg and clip.mask is None:
+        case = case_of(clip, s.prompt, getattr(s.edit, 'region', Case.region))
+        word_weights(self.model.tokenizer, s.prompt, getattr(s.edit, 'weights', {}))
+        if getattr(s.invert, 'stdg', None) and clip.mask is None:
             raise ValueError('Guidance (STDG) needs a mask and this clip has none; switch it off.')
+        method = find_method(s.method)
+        check_needs(method, self.fit(method), clip.mask)
         return case
 
-    def invert(self, s: Settings, on_step=None) -> Inversion:
-        "The inversion for these settings, made if it is not there yet."
-        key, case = (s.clip, s.invert), self.check(s)
-        if key not in self.inversions:
+    def prepare(self, s: Settings, on_step=None) -> tuple:  # model, and what the method knows of the clip
+        "The clip as the method prepares it, with these settings, made if it is not there yet."
+        case, method, key = self.check(s), find_method(s.method), s.prepared
+        if key not in self.states:
             run = Run(progress=False, on_step=on_step)
-            _, self.inversions[key] = self.method.prepare(self.model, case.clip, s.invert, run)
-        return self.inversions[key]
+            self.states[key] = method.prepare(self.fit(method), case.clip, s.invert, run)
+        return self.states[key]
 
     def run(self,
         s: Settings,
@@ -249,7 +307,7 @@ class Runs:
         "The run with these settings, made if it is not there yet. `ValueError` for settings that cannot run."
         case, run = self.check(s), Run(progress=False, on_step=on_step)
         if s in self.made: return self.made[s]
-        made = self.method.edit((self.model, self.invert(s, on_step)), s.prompt, s.edit, run)
+        made = find_method(s.method).edit(self.prepare(s, on_step), s.prompt, s.edit, run)
         run.tell('measuring', 0, 1)
         self.made[s] = self.measure(s, case, made)
         return self.made[s]

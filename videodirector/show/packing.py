@@ -178,8 +178,9 @@ def _words(recording, entries):
 # %% ../../nbs/show/packing.ipynb #53579720
 def _nothing(recording, kinds):
     "That the recording holds none of what was asked for."
+    if not recording.maps: return 'the recording holds no maps; give one that an edit or record(…) has filled'
     there = sorted({f'{recording.kind_of[site]} of {slot}' for site, _, slot in recording.maps})
-    return (f"no {'/'.join(kinds)} map matches; the recording holds {', '.join(there) or 'nothing'}, "
+    return (f"no {'/'.join(kinds)} map matches; the recording holds {', '.join(there)}, "
             'so ask for some of that')
 
 

@@ -33,7 +33,7 @@ def read_answers(
     with open(path, newline='', encoding='utf-8') as file:
         reader = csv.DictReader(file)
         columns, rows = reader.fieldnames, list(reader)
-    if columns and columns != RATING_COLUMNS or any(not (row['rank'] or '').isdigit() for row in rows):
+    if columns and columns != RATING_COLUMNS or any(not (row['rank'] or '').isdecimal() for row in rows):
         raise ValueError(f'{str(path)!r} does not hold the answers of a rating; '
                          'give a file that `Rating` wrote, or a new one.')
     return rows

@@ -7,6 +7,7 @@ __all__ = ['build_clip', 'contrast', 'ClipLoss', 'ClipBatches', 'train_clip', 'm
 
 # %% ../../nbs/train/clip.ipynb #0cac735d
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 # %% ../../nbs/train/clip.ipynb #8d7515df
@@ -78,15 +79,12 @@ class ClipLoss(nn.Module):
         return loss, dict(zip(ROLES[1:], wins.float().mean(0)))
 
 # %% ../../nbs/train/clip.ipynb #6beb8adf
+@dataclass(frozen=True, eq=False)
 class ClipBatches:
     "Spoiled frames, each of another clip, their captions, and a hard negative of each attribute."
-    def __init__(
-        self,
-        pool: dict[str, Tensor],  # from `caption_pool`
-        recipe: ClipRecipe,
-        worker: Worker,
-    ):
-        self.pool, self.recipe, self.worker = pool, recipe, worker
+    pool: dict[str, Tensor]  # from `caption_pool`
+    recipe: ClipRecipe
+    worker: Worker
 
     def __call__(self, step: int) -> tuple:
         "Arguments of `ClipLoss`."

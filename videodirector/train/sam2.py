@@ -7,6 +7,7 @@ __all__ = ['mask_loss', 'MaskLoss', 'Sam2Batches', 'train_sam2', 'main']
 
 # %% ../../nbs/train/sam2.ipynb #0cac735d
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 # %% ../../nbs/train/sam2.ipynb #4f797b31
@@ -57,15 +58,12 @@ class MaskLoss(nn.Module):
         return mask_loss(logits[asked], masks[asked])
 
 # %% ../../nbs/train/sam2.ipynb #17a483bf
+@dataclass(frozen=True, eq=False)
 class Sam2Batches:
     "First clicks and discs, then clips that grow longer, with prompts of all kinds."
-    def __init__(
-        self,
-        pool: dict[str, Tensor],  # from `pair_pool`
-        recipe: Sam2Recipe,
-        worker: Worker,
-    ):
-        self.pool, self.recipe, self.worker = pool, recipe, worker
+    pool: dict[str, Tensor]  # from `pair_pool`
+    recipe: Sam2Recipe
+    worker: Worker
 
     def __call__(self, step: int) -> tuple:
         "Arguments of `MaskLoss`."
