@@ -246,7 +246,7 @@ def test_a_long_clip_is_edited_in_windows(run, tmp_path):
     assert code == 0 and report['frames'] == 30 == clip_info(report['files']['edited']).frames
     kept = Path(shutil.copy(tmp_path / 'out/inversion.safetensors', tmp_path))
     assert Inversion.load(kept).windows == [[0, 12], [8, 21], [17, 30]]
-    again = dict(inversion=kept, source=None, steps=None, inner_steps=None, size=None, frames=None)
+    again = dict(stored=kept, source=None, steps=None, inner_steps=None, size=None, frames=None)
     assert run('--overwrite', window=16, overlap=4, **again)[0] == 0
     code, _, error = run('--overwrite', **again)
     assert code == 2 and 'was made in windows of the frames 0–11, 8–20, 17–29; edit in the same ones' in error

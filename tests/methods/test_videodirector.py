@@ -517,7 +517,7 @@ def test_half_precision_weights(tiny_model, dtype):
 # bad input, in one sentence
 
 @pytest.mark.parametrize('video, message', [
-    (clip()[:, :2], r'shape \[3, 2, 32, 48\]'), (clip(25, 16, 16), 'has 25 frames.* takes 1 to 24'), (clip(0), 'has 0 frames'),
+    (clip()[:, :2], r'shape \[3, 2, 32, 48\]'), (clip(0), 'has 0 frames'),
     (clip(3, 32, 44), '32×44.*multiples of 8'), (clip() * 255, r'scale it to \[-1, 1\]'), (clip() * float('nan'), 'not finite')])
 def test_bad_clips(tiny_model, video, message):
     with pytest.raises(ValueError, match=message): inverted(tiny_model, video)
