@@ -33,7 +33,7 @@ class JudgeLoss(nn.Module):
         labels: Tensor,  # [B,attributes] numbers of the right words
     ) -> tuple[Tensor, dict]:  # loss, figures
         logits = self.judge(clips)
-        truth = dict(zip(world_classes(), labels.unbind(1)))  # a judge that was stored has its heads in another order
+        truth = dict(zip(world_classes(), labels.unbind(1)))  # heads that were stored come back sorted
         losses = [F.cross_entropy(logits[name].float(), right) for name, right in truth.items()]
         figures = {name: (logits[name].argmax(1) == right).float().mean() for name, right in truth.items()}
         return sum(losses), figures
