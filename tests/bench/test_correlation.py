@@ -94,7 +94,7 @@ def test_an_interval_knows_that_results_of_an_edit_are_alike():
 
 def test_a_table_compares_those_that_were_measured_alike():
     "A setting that saw one edit only is left out, and means that are equal are a tie."
-    results = [r for i in range(3) for r in made(f'colour {i}', 'abc', truth_psnr=[1, 2, 3], new=[(.1, .2, .3)[i], (.3, .1, .2)[i], 1])]
+    results = [r for i in range(3) for r in made(f'colour {i}', 'abc', truth_psnr=[1, 2, 3], new=[(.1, .2, .3)[i], (.2, .3, .1)[i], 1])]
     results += made('colour 0', 'd', truth_psnr=[9], new=[0])
     assert agreement(results, over='table')['new']['colour'][0] == pytest.approx(2 / 6**.5)
     apart = made('colour 0', 'a', truth_psnr=[1], new=[1]) + made('colour 1', 'b', truth_psnr=[2], new=[2])

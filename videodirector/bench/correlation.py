@@ -77,7 +77,7 @@ def _of_folder(folder) -> Iterator[Result]:
 
 # %% ../../nbs/bench/correlation.ipynb #391dc2a8
 COSTS = ('seconds', 'peak_memory', 'invert_seconds', 'edit_seconds')  # figures that say nothing of the clip
-MEANINGS = {figure: (title, digits, sign) for title, (figure, digits, sign) in (COLUMNS | MAIN_COLUMNS).items()}
+MEANINGS = {figure: (title, *more) for title, (figure, *more) in (COLUMNS | MAIN_COLUMNS).items()}
 
 
 def meaning(
@@ -170,9 +170,10 @@ def _over_all(results, x, y, how) -> tuple[float, float, float]:
     "Every result against every other. Ranks are those among all that were measured, whatever is drawn."
     member = one_hot(_numbers(results)).float()  # [n, edits]
     a, b = comparisons(x, how).float(), comparisons(y, how).float()
-    drawn = one_hot(_drawn(member.shape[1])).sum(1).double()  # [rounds, edits] how often each is
+    drawn = _drawn(member.shape[1])
+    often = torch.zeros(drawn.shape).double().scatter_add(1, drawn, torch.ones(drawn.shape).double())
 
-    def total(products): return (drawn @ (member.T @ products @ member).double() * drawn).sum(1)
+    def total(products): return (often @ (member.T @ products @ member).double() * often).sum(1)
     return _spread(total(a * b) / (total(a * a) * total(b * b)).sqrt())
 
 
@@ -196,10 +197,11 @@ def agreement(
     truth: str = 'truth_psnr',  # the figure that is believed, as it is stored
     over: str = 'edit',  # one of OVER
     how: str = 'kendall',  # or 'spearman'
-) -> dict[str, dict[str, tuple]]:  # figure → 'all kinds' or one kind of edit → correlation, low, high; the best first
-    """How far each figure agrees with the one that is believed: 1 always, 0 as a coin would, −1 never; NaN where
-    one of them cannot tell. With bootstrap intervals of 95 %, over edits."""
-    if over not in OVER: raise ValueError(f'Nothing is compared over {over!r}; choose from {", ".join(OVER)}.')
+) -> dict[str, dict[str, tuple]]:  # figure → kind of edit, or 'all kinds' → correlation, low, high
+    """How far each figure agrees with the one that is believed, the best first: 1 always, 0 as a coin would,
+    −1 never; NaN where one of them cannot tell. With bootstrap intervals of 95 %, over edits."""
+    if over not in OVER:
+        raise ValueError(f'Nothing is compared over {over!r}; choose from {", ".join(OVER)}.')
     if not (told := [r for r in results if truth in r.figures]):
         raise ValueError(f'No result has {truth!r}; choose from {", ".join(figures_of(results))}.')
     there = {r.kind for r in told}
@@ -210,7 +212,7 @@ def agreement(
         if not part: return (float('nan'),) * 3
         return OVER[over](part, column(part, figure), column(part, truth), how)
     rows = {f: {kind: found(f, kind) for kind in kinds} for f in figures_of(told) if f != truth}
-    return dict(sorted(rows.items(), key=lambda row: row[1]['all kinds'][0], reverse=True))
+    return dict(sorted(rows.items(), key=lambda row: -max(-2, row[1]['all kinds'][0])))  # NaN comes last
 
 
 def agreement_table(
@@ -225,7 +227,7 @@ def agreement_table(
 def show_agreement(
     found: dict[str, dict],  # title → from `agreement`
 ) -> None:
-    "A panel for each: the figures' correlations with their intervals, of all kinds of edit together and of each."
+    "A panel for each: the figures' correlations with their intervals, by kind of edit."
     figures, none = list(next(iter(found.values()))), (float('nan'),) * 3
     kinds = list(dict.fromkeys(kind for rows in found.values() for row in rows.values() for kind in row))
     size = 3.2 * len(found) + 1, .45 * len(figures) + 1
@@ -233,9 +235,12 @@ def show_agreement(
     for axis, (title, rows) in zip(axes[0], found.items()):
         for n, kind in enumerate(kinds):
             value, low, high = zip(*(rows.get(figure, {}).get(kind, none) for figure in figures))
-            y, colour = [i + .15 * (n - len(kinds) // 2) for i in range(len(figures))], f'C{n - 1}' if n else 'black'
-            axis.hlines(y, low, high, color=colour, lw=1); axis.plot(value, y, 'o', ms=4, color=colour, label=kind)
-        axis.axvline(0, color='grey', lw=1); axis.grid(axis='x', alpha=.3); axis.set(title=title, xlim=(-1.05, 1.05))
+            y = [i + .15 * (n - len(kinds) // 2) for i in range(len(figures))]
+            colour = f'C{n - 1}' if n else 'black'
+            axis.hlines(y, low, high, color=colour, lw=1)
+            axis.plot(value, y, 'o', ms=4, color=colour, label=kind)
+        axis.axvline(0, color='grey', lw=1); axis.grid(axis='x', alpha=.3)
+        axis.set(title=title, xlim=(-1.05, 1.05))
     axes[0, 0].set_yticks(range(len(figures)), [meaning(figure)[0] for figure in figures])
     axes[0, 0].invert_yaxis(); axes[0, 0].legend(fontsize=7); plt.tight_layout(); plt.show()
 
@@ -269,21 +274,21 @@ def disagreements(
         if apart[i, j] > 0: found.append(Disagreement(figure, truth, *pair, apart[i, j].item()))
     return sorted(found, key=lambda d: d.share, reverse=True)[:count]
 
-# %% ../../nbs/bench/correlation.ipynb #8b3ed8f3
+# %% ../../nbs/bench/correlation.ipynb #61874c2f
 def disagreement_table(
     found: list[Disagreement],
 ) -> str:
     "Markdown: a row for each, the scores beside the names."
     head = ['figure', 'edit', 'it prefers', 'to', 'between them']
-    rows = [[meaning(d.figure)[0], d.preferred.edit, *(f'{r.name} ({_scores(d, r)})' for r in (d.preferred, d.better)),
-             f'{d.share:.0%}'] for d in found]
+    def told(d): return [f'{r.name} ({_scores(d, r)})' for r in (d.preferred, d.better)]
+    rows = [[meaning(d.figure)[0], d.preferred.edit, *told(d), f'{d.share:.0%}'] for d in found]
     return '\n'.join(f'| {" | ".join(line)} |' for line in [head, ['---'] * len(head), *rows])
 
 
 def _scores(d, result) -> str:
     "What the figure and the truth say of a result."
-    said = [(meaning(f), result.figures[f]) for f in (d.figure, d.truth)]
-    return ', '.join(f'{title} {"infinite" if x is None else f"{x:.{digits}f}"}' for (title, digits, _), x in said)
+    def said(title, digits, _, x): return f'{title} ' + ('infinite' if x is None else f'{x:.{digits}f}')
+    return ', '.join(said(*meaning(f), result.figures[f]) for f in (d.figure, d.truth))
 
 # %% ../../nbs/bench/correlation.ipynb #e4b011d8
 def disagreement_sheet(
