@@ -114,6 +114,7 @@ def test_a_report_and_its_folder_hold_the_same(tmp_path):
         kind, seed = edit.split()
         for name, setting in settings.items():
             store(tmp_path / f'{n:03d}', name, video, dict(kind=kind, seed=int(seed), setting=setting, figures=figures[name][edit]))
+    (tmp_path / '000/.full.0123.json').touch()  # another process is writing this
     before = read_results(tmp_path)
     (tmp_path / 'report.json').write_text(json.dumps(dict(settings=settings, figures=figures)))
     report, folder = read_results(tmp_path / 'report.json'), read_results(tmp_path)

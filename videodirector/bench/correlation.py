@@ -70,7 +70,7 @@ def _of_folder(folder) -> Iterator[Result]:
     reports = [folder / name for name in ('report.json', 'methods.json') if (folder / name).exists()]
     settings = [json.loads(file.read_text(encoding='utf-8'))['settings'] for file in reports]
     names = {slug(name): name for names in settings for name in names}
-    for file in sorted(folder.glob('*/*.json')):
+    for file in sorted(folder.glob('*/[!.]*.json')):  # hidden ones are being written
         row, strip = json.loads(file.read_text(encoding='utf-8')), file.with_suffix('.png')
         yield Result(names.get(file.stem, file.stem), f'{row["kind"]} {row["seed"]}', row['figures'],
                      json.dumps(row['setting']), strip if strip.exists() else None)
