@@ -77,7 +77,7 @@ def test_edits_are_drawn_with_all_their_results(monkeypatch):
     x, y = numbers(2, sum(sizes), ties=50)
     results = [Result('a', f'colour {i}', {}, '') for i, n in enumerate(sizes) for _ in range(n)]
     parts, at = torch.arange(sum(sizes)).split(sizes), []
-    monkeypatch.setattr(correlation, '_spread', lambda found: at.append(found))
+    monkeypatch.setattr(correlation, '_spread', lambda found, edits: at.append(found))
     OVER['all'](results, x, y, 'kendall')
     for drawn, value in list(zip(correlation._drawn(4), at[0]))[:4]:
         chosen = torch.cat([parts[i] for i in drawn.tolist()])
@@ -99,6 +99,12 @@ def test_a_table_compares_those_that_were_measured_alike():
     assert agreement(results, over='table')['new']['colour'][0] == pytest.approx(2 / 6**.5)
     apart = made('colour 0', 'a', truth_psnr=[1], new=[1]) + made('colour 1', 'b', truth_psnr=[2], new=[2])
     assert all(value != value for value in agreement(apart, over='table')['new']['colour'])
+
+
+@pytest.mark.parametrize('over', OVER)
+def test_one_edit_has_no_interval(over):
+    value, low, high = agreement(made('colour 1', truth_psnr=[1, 2, 3, 4], masked_psnr=[1, 2, 4, 3]), over=over)['masked_psnr']['all kinds']
+    assert value == pytest.approx(2 / 3) and low != low and high != high
 
 
 def test_what_cannot_be_asked_is_a_sentence():

@@ -146,8 +146,9 @@ def _drawn(edits: int) -> Tensor:  # [ROUNDS + 1, edits]
     return torch.cat([torch.arange(edits)[None], draw])
 
 
-def _spread(found) -> tuple[float, float, float]:
-    "The first value, and the range of 95 % of the others, of which some may not be defined."
+def _spread(found, edits) -> tuple[float, float, float]:
+    "The first value, and the range of 95 % of the others where they are defined; of one edit, NaN."
+    if edits == 1: return found[0].item(), float('nan'), float('nan')
     ends = found[1:].nanquantile(torch.tensor([.025, .975], dtype=found.dtype))
     return found[0].item(), *ends.tolist()
 
@@ -174,7 +175,7 @@ def _over_all(results, x, y, how) -> tuple[float, float, float]:
     often = torch.zeros(drawn.shape).double().scatter_add(1, drawn, torch.ones(drawn.shape).double())
 
     def total(products): return (often @ (member.T @ products @ member).double() * often).sum(1)
-    return _spread(total(a * b) / (total(a * a) * total(b * b)).sqrt())
+    return _spread(total(a * b) / (total(a * a) * total(b * b)).sqrt(), member.shape[1])
 
 
 def _over_table(results, x, y, how) -> tuple[float, float, float]:
@@ -186,7 +187,8 @@ def _over_table(results, x, y, how) -> tuple[float, float, float]:
     if not edits: return (float('nan'),) * 3
     where = torch.tensor([[at[s, e] for e in edits] for s in settings])
     means = [values[where][:, _drawn(len(edits))].mean(-1).T for values in (x, y)]  # [rounds, settings]
-    return _spread(rank_correlation(*(m.round(decimals=9) for m in means), how))  # equal means are a tie
+    means = (m.round(decimals=9) for m in means)  # equal means are a tie
+    return _spread(rank_correlation(*means, how), len(edits))
 
 
 OVER = dict(edit=_over_edit, all=_over_all, table=_over_table)  # what is compared with what
