@@ -136,8 +136,8 @@ def rank_correlation(
     top, left, right = ((u * v).sum((-2, -1)) for u, v in ((a, b), (a, a), (b, b)))
     return top / (left * right).sqrt()
 
-# %% ../../nbs/bench/correlation.ipynb #5cf5c678
-ROUNDS = 2000  # of the bootstrap, where a round is dear
+# %% ../../nbs/bench/correlation.ipynb #d9e133f1
+ROUNDS = 1000  # of the bootstrap, where a round is dear
 
 
 def _drawn(edits: int) -> Tensor:  # [ROUNDS + 1, edits]
