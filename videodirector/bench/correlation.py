@@ -292,7 +292,7 @@ def _scores(d, result) -> str:
     def said(title, digits, _, x): return f'{title} ' + ('infinite' if x is None else f'{x:.{digits}f}')
     return ', '.join(said(*meaning(f), result.figures[f]) for f in (d.figure, d.truth))
 
-# %% ../../nbs/bench/correlation.ipynb #e4b011d8
+# %% ../../nbs/bench/correlation.ipynb #e7197573
 def disagreement_sheet(
     found: list[Disagreement],
 ) -> Image.Image:
@@ -309,16 +309,16 @@ def disagreement_sheet(
 
 
 def _block(d) -> Image.Image:
-    "Four strips of an edit, each under its caption."
+    "Four strips of an edit, each under its caption: of one line above, of three below."
     folder, (figure, truth) = d.better.strip.parent, (meaning(f)[0] for f in (d.figure, d.truth))
     cells = {f'{d.better.edit}: source': folder / 'source.png', 'truth': folder / 'truth.png',
-             f'{figure} prefers {d.preferred.name}\n{_scores(d, d.preferred)}': d.preferred.strip,
-             f'{truth} prefers {d.better.name}\n{_scores(d, d.better)}': d.better.strip}
+             f'{figure} prefers\n{d.preferred.name}\n{_scores(d, d.preferred)}': d.preferred.strip,
+             f'{truth} prefers\n{d.better.name}\n{_scores(d, d.better)}': d.better.strip}
     strips = [Image.open(path) for path in cells.values()]
     (width, height), line = strips[0].size, 15
-    page = Image.new('RGB', (2 * width + 6, 2 * height + 4 * line + 6), 'white')
+    page = Image.new('RGB', (2 * width + 6, 2 * height + 5 * line + 6), 'white')
     for n, (text, strip) in enumerate(zip(cells, strips)):
         x, y = n % 2 * (width + 6), n // 2 * (height + line + 3)
         ImageDraw.Draw(page).text((x, y), text, 'black', ImageFont.load_default(11))
-        page.paste(strip, (x, y + line * (1 + n // 2)))
+        page.paste(strip, (x, y + line * (1 + n // 2 * 2)))
     return page
