@@ -54,6 +54,8 @@ METRICS = {  # name in `score` → label, unit, which way is better
     'motion_error': ('motion error', ' px', '↓'),
     'MS (DIS)': ('MS (DIS)', '', '↑'),
     'MS (AMT)': ('MS (AMT)', '', '↑'),
+    'ring_psnr': ('PSNR around', ' dB', '↑'),
+    'inside_truth_psnr': ('PSNR to truth inside', ' dB', '↑'),
     'inside_psnr': ('PSNR inside', ' dB', '')}
 
 

@@ -33,10 +33,10 @@ class Recipe:
     image_batch: int = 256  # frames a GPU
     image_lr: float = 1.5e-3
     attention_weight: float = 0.05  # of the token-attention loss; 0 trains without it
-    motion_steps: int = 12000
+    motion_steps: int = 20000
     motion_batch: int = 32  # clips a GPU
-    motion_lr: float = 1.5e-3
-    motion_weight: float = 30  # most that the error of a noisy step counts; 1 counts all steps alike
+    motion_lr: float = 1e-3
+    motion_weight: float = 300  # most that the error of a noisy step counts; 1 counts all steps alike
     motion_push: float = 1  # that sets the words of motion apart before they are learned
     end_weight: float = 1  # of the distance of end marks from those of the empty prompt
     empty_prompt: float = 0.1  # share of captions dropped, for classifier-free guidance
