@@ -60,7 +60,7 @@ def test_the_official_examples(name):
     assert preset.invert == InvertSettings(
         steps=50, guidance_scale=7.5, cfg='videodirector', negative_prompt=negative, null='multi-frame' if by_frame else 'shared', inner_steps=10, lr=.01, tolerance=1e-5,
         stdg=STDG(*terms, blocks=(('up_blocks.1', 2e4, 2e4), ('up_blocks.2', 1e4, 1e4))), ellipse=ellipse, nearest=True, stride=True, posterior=42)
-    assert preset.edit == EditSettings(tau_c=.8, tau_s=tau_s, weights=weights, align='refine', leading=True)
+    assert preset.edit == EditSettings(tau_c=.8, tau_s=tau_s, neutral=False, weights=weights, align='refine', leading=True)
     official = find_preset('official')
     assert replace(official.invert, nearest=False, stride=False, posterior=None) == find_preset('paper').invert
 

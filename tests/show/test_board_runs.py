@@ -85,7 +85,7 @@ def test_a_kind_that_takes_no_guidance_begins_without(tiny_model):
 def test_one_clip_needs_no_name_and_a_mask_may_be_a_mask(tiny_model):
     runs = Runs(tiny_model, Clip(video(), SOURCE, Mask(box())), steps=2, inner_steps=0)
     assert torch.equal(runs.clips['clip'].mask.hard, box())
-    assert runs.run(runs.start()).metrics.keys() == {'MS (DIS)', 'masked_psnr', 'inside_psnr'}
+    assert runs.run(runs.start()).metrics.keys() == {'MS (DIS)', 'masked_psnr', 'inside_psnr', 'ring_psnr'}
 
 
 def test_without_a_mask_there_is_no_guidance_and_no_outside(tiny_model):
@@ -121,7 +121,7 @@ def test_numbers_against_the_truth(tiny_model):
 def test_only_what_differs_is_said():
     assert differing(START, START) == {}
     assert differing(START.but(tau_c=0., mutual=False), START) == {'SA-II': 'off', 'CA': 'off'}
-    assert differing(START.but(tau_s=.2, eta_f=0., guidance_scale=7.5), START) == {'SA-I': 'τ_s 0.2', 'STDG': 'η_b 0.5 ζ_b 0.5', 'CFG': 'w 7.5'}
+    assert differing(START.but(tau_s=.2, eta_f=0., guidance_scale=7.5), START) == {'SA-I': 'τ_s 0.2', 'STDG': 'η_b 0.25 ζ_b 0.25', 'CFG': 'w 7.5'}
     assert differing(START.but(weights={'tiger': 1.5}, prompt='a tiger', inner_steps=0), START) == {
         'target': '“a tiger”', 'null text': 'multi-frame, no updates', 'words': 'tiger × 1.5'}
 
@@ -129,7 +129,7 @@ def test_only_what_differs_is_said():
 def test_every_setting_can_be_told():
     changes = dict(clip='x', method='tokenflow', prompt='x', steps=7, guidance_scale=2., cfg='videodirector', negative_prompt='x', inversion='fixed-point', evaluations=3,
                    null='shared', quantile=.1, inner_steps=0, lr=.1,
-                   tolerance=0., ellipse=True, nearest=True, stride=True, posterior=1, tau_c=.1, tau_s=.1, layout=False, mutual=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
+                   tolerance=0., ellipse=True, nearest=True, stride=True, posterior=1, tau_c=.1, tau_s=.1, layout=False, mutual=False, neutral=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
                    region='background', recompute_guidance=True, blend=('a', 'b'), blend_threshold=.1, leading=True)
     known = {f.name for kind in (Settings, InvertSettings, EditSettings) for f in fields(kind)}
     assert changes.keys() == known - {'invert', 'edit', 'stdg'}
