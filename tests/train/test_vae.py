@@ -28,4 +28,4 @@ def test_a_batch_holds_its_share_of_photographs():
     frames, photo = torch.zeros(5, 3, 128, 128, dtype=torch.uint8), torch.full((3, 130, 150), 255, dtype=torch.uint8)
     for photos, count in (([photo], 2), ([], 0)):
         x, noise = VAEBatches(frames, photos, Recipe(vae_batch=8, vae_photos=.25, vae_crops=16), CPU)(0)
-        assert noise.shape == (8, 4, 16, 16) and (x.flatten(1).mean(1) == 1).sum() == count and (x.flatten(1).mean(1) == -1).sum() == 8 - count
+        assert noise.shape == (8, 8, 16, 16) and (x.flatten(1).mean(1) == 1).sum() == count and (x.flatten(1).mean(1) == -1).sum() == 8 - count

@@ -43,7 +43,7 @@ def test_clips_are_rendered_and_encoded_once(tokenizer, tmp_path, monkeypatch):
     save_part(build_vae(), tmp_path / 'world' / 'vae')
     encode_world(recipe, tmp_path, tmp_path)
     first, second = (load_file(shard_path(tmp_path, 'latents', shard)) for shard in (0, 1))
-    assert first['latents'].shape == (2, 16, 4, 16, 16) and first['true'].shape == first['seen'].shape == (2, 16, 3, 64, 64)
+    assert first['latents'].shape == (2, 16, 8, 16, 16) and first['true'].shape == first['seen'].shape == (2, 16, 3, 64, 64)
     assert 'true' not in second and second.keys() == first.keys() - {'true', 'seen'} and 'frames' not in first
     times = {file: file.stat().st_mtime_ns for file in tmp_path.glob('*.safetensors')}
     render_shard(0, tmp_path, tokenizer)
