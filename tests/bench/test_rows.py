@@ -18,7 +18,7 @@ def test_names_stand_for_settings():
     assert setting_of('eta=2,zeta=0,mask=click') == Setting(InvertSettings(stdg=STDG(2., 2., 0., 0.)), mask='click')
     assert names_of(['rows', 'full', 'eta']) == [*ROWS, *(f'eta={v}' for v in SWEEPS['eta'])]
     assert setting_of('paper: w/o CA') == Setting(PAPER.invert, replace(PAPER.edit, tau_c=0.))
-    assert setting_of('paper: eta=1').invert == replace(PAPER.invert, stdg=STDG(1., 1.))
+    assert setting_of('paper: eta=1').invert == replace(PAPER.invert, stdg=STDG(1., 1., 0., .5))
     assert names_of(['paper: rows', 'full']) == [*(f'paper: {name}' for name in ROWS), 'full']
     assert all(name in names_of(['sweeps']) for field in SWEEPS for name in names_of([field]))
 

@@ -416,7 +416,7 @@ def test_slots_are_those_the_controls_read(tiny_model, inversion):
     assert slots_at([], 0) == SLOTS[:2]
     assert slots_at(plan(), 0) == ('edit_uncond', 'edit_cond', 'source_cond')
     assert slots_at(plan(), STEPS - 1) == SLOTS
-    assert lengths() == [3, 3, 4, 4, 4]
+    assert lengths() == [3, 3, 3, 3, 4] and lengths(tau_s=.4) == [3, 3, 4, 4, 4]
     assert lengths(mutual=False) == [3, 3, 3, 3, 2]
     assert lengths(**OFF) == [2] * STEPS
     assert lengths(tau_c=0., tau_s=1.) == [3] * STEPS
@@ -563,16 +563,16 @@ def test_numbers_that_blow_up_name_the_step(tiny_model, inversion):
 def test_settings_and_changes_are_the_same(tiny_model, inversion):
     by_value, by_name = edited(tiny_model, inversion, settings=EditSettings(tau_c=.2)), edited(tiny_model, inversion, tau_c=.2)
     assert torch.equal(by_value.latents, by_name.latents) and by_value.settings == by_name.settings
-    over = edited(tiny_model, inversion, settings=EditSettings(tau_c=.2, tau_s=.9), tau_s=.4)
+    over = edited(tiny_model, inversion, settings=EditSettings(tau_c=.2, tau_s=.3), tau_s=.8)
     assert torch.equal(over.latents, by_name.latents)
     with pytest.raises(TypeError, match='InvertSettings has no stpes; its fields are steps, '): inverted(tiny_model, stpes=3)
     with pytest.raises(TypeError, match='EditSettings has no tau;'): edited(tiny_model, inversion, tau=.3)
 
 
 def test_without_layout_control_is_sa_ii_after_the_same_steps(tiny_model, inversion):
-    without = planned(tiny_model, inversion, layout=False)
+    without = planned(tiny_model, inversion, tau_s=.4, layout=False)
     assert [type(c).__name__ for c in without] == ['CrossControl', 'MutualControl']
-    assert without[1].steps == planned(tiny_model, inversion)[2].steps == range(2, STEPS)
+    assert without[1].steps == planned(tiny_model, inversion, tau_s=.4)[2].steps == range(2, STEPS)
 
 
 def test_a_pipeline_is_as_good_as_a_model(tiny_model, inversion):

@@ -485,7 +485,7 @@ def world() -> AnimateDiff:
 
 
 def test_world_model_is_plain_diffusers(world):
-    assert world.limits.factor == 8 and world.vae.config.latent_channels == 4
+    assert world.limits.factor == 8 and world.vae.config.latent_channels == 8
     assert world.unet.dtype == world.text_encoder.dtype == world.vae.dtype == torch.float32
     assert world.unet.config.motion_max_seq_length == 32
     torch.testing.assert_close(world.scheduler.alphas_cumprod, (1 - torch.linspace(0.00085, 0.012, 1000)).cumprod(0))
@@ -509,7 +509,7 @@ def test_world_words_are_single_tokens(world):
 
 def test_world_vae(world):
     video = random_scene(4).render(frames=2).video
-    assert psnr(world.decode(world.encode(video)), video) > 27  # one clip; the mean over scenes is 33
+    assert psnr(world.decode(world.encode(video)), video) > 26  # one clip; the mean over scenes is 31
 
 
 def test_shipped_judge_reads_unseen_scenes():
@@ -541,7 +541,7 @@ def test_a_wrapped_model_predicts_what_the_function_says(tiny_model):
 
 def test_the_image_model_predicts_frame_by_frame(world):
     alone = load_world_image_model('cpu')
-    z, text = torch.randn(2, 4, 3, 16, 16), torch.stack([alone.embed(p)[0] for p in ('a fox', 'a bear', 'a car')])
+    z, text = torch.randn(2, 8, 3, 16, 16), torch.stack([alone.embed(p)[0] for p in ('a fox', 'a bear', 'a car')])
     with torch.no_grad():
         together = alone.predict(z, 500, text.expand(2, 3, -1, -1))
         by_frame = torch.stack([alone.unet(z[:, :, f], 500, text[f].expand(2, -1, -1)).sample for f in range(3)], 2)
