@@ -324,7 +324,7 @@ class VideoDirector:
     name, title, needs = 'videodirector', 'VideoDirector', Needs()
     summary = ('inversion with multi-frame null text and guidance by attention, '
                'then cross- and self-attention control')
-    cost = ('per step up to 14 passes and 11 ways back to prepare (null text and STDG), '
+    cost = ('per step up to 7 passes and 4 ways back to prepare (null text and STDG), '
             'then 1 pass of up to 4 clips')
     limits = 'It keeps the motion and outline of the source, so it cannot give a thing other motion or form.'
     invert_settings, edit_settings = InvertSettings, EditSettings
