@@ -242,6 +242,17 @@ def test_mask_of_another_length(unet_call):
     with pytest.raises(ValueError, match='2 frames'): unet_call(MutualControl(range(1), Mask(mask().values[:2])))
 
 
+def test_sa2_brings_its_mask_to_each_grid_once(unet_call):
+    asked = []
+
+    class Asked(Mask):
+        def at(self, h, w): asked.append((h, w)); return super().at(h, w)
+    edit = MutualControl(range(2), Asked(mask().values))
+    first = unet_call(edit)
+    assert asked == [*dict.fromkeys(asked)] != []
+    assert torch.equal(unet_call(edit, step=1), first) and asked == [*dict.fromkeys(asked)]
+
+
 # all of them, on a UNet
 
 def changes(a, b): return (a - b).abs().amax((1, 2, 3, 4))
