@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
-from .sites import KINDS, Site, all_sites, find_sites, site_size
+from .sites import KINDS, Site, all_sites, site_size, sites_among
 from .windows import Window
 
 # %% ../../nbs/attention/processor.ipynb #9dc84140
@@ -237,21 +237,21 @@ def attend(
 
     Contexts nest: an outer one's controls and recordings go on, and hear the inner one's `begin`."""
     records = [] if record is None else [record]
-    for x in (*controls, *records): find_sites(unet, x.kinds, x.sites)
-    original, at = dict(unet.attn_processors), Attending(record)
-    processors = dict(original)
-    for site in all_sites(unet):
-        key = f'{site.name}.processor'
+    sites, at, before = all_sites(unet), Attending(record), []
+    for x in (*controls, *records): sites_among(sites, x.kinds, x.sites)
+    for site in sites:
+        attn = unet.get_submodule(site.name)
         mine, heard = ([x for x in xs if site.matches(x.kinds, x.sites)] for xs in (controls, records))
-        outer = original[key]
+        outer = attn.get_processor()
         if isinstance(outer, Processor):
             _check_thread(outer)
             mine, heard = outer.controls + mine, outer.records + heard
-        elif mine or heard: _check_plain(unet, site)
-        if mine or heard: processors[key] = Processor(site, mine, heard, at)
-    unet.set_attn_processor(dict(processors))
+        elif mine or heard: _check_plain(attn, site)
+        if mine or heard: before.append((attn, outer, Processor(site, mine, heard, at)))
+    for attn, _, processor in before: attn.set_processor(processor)
     try: yield at
-    finally: unet.set_attn_processor(dict(original))
+    finally:
+        for attn, outer, _ in before: attn.set_processor(outer)
 
 
 @contextmanager
@@ -260,16 +260,16 @@ def showing(
     window: Window,
 ):
     "Within, the UNet is shown these frames of the clip that `begin` tells of; whoever listens is told."
-    at = next((p.at for p in unet.attn_processors.values() if isinstance(p, Processor)), None)
-    if at is None or len(window) == window.frames: yield
+    found = () if len(window) == window.frames else unet.attn_processors.values()  # the whole clip
+    at = next((p.at for p in found if isinstance(p, Processor)), None)
+    if at is None: yield
     else:
         at.window = window
         try: yield
         finally: at.window = None
 
 
-def _check_plain(unet, site):
-    attn = unet.get_submodule(site.name)
+def _check_plain(attn, site):
     name = type(attn.processor).__name__
     parts = ('group_norm', 'spatial_norm', 'added_kv_proj_dim')
     odd = [part for part in parts if getattr(attn, part, None) is not None]
