@@ -152,6 +152,9 @@ class CrossControl(AttentionControl):
     @property
     def reads(self): return (self.source,)
 
+    @property
+    def changes(self): return (self.target,)
+
     def on(self, step: int) -> bool: return bool(self.schedule[step].any())
 
     def probs(self, p, here: Here):
@@ -177,6 +180,9 @@ class LayoutControl(AttentionControl):
     @property
     def reads(self): return (self.source,)
 
+    @property
+    def changes(self): return (self.target,)
+
     def on(self, step: int) -> bool: return step in self.steps
 
     def active(self, here: Here) -> bool: return self.on(here.step) and here.tokens <= self.max_tokens
@@ -200,6 +206,9 @@ class MutualControl(AttentionControl):
 
     @property
     def reads(self): return tuple(source for _, source in self.pairs)
+
+    @property
+    def changes(self): return tuple(target for target, _ in self.pairs)
 
     def on(self, step: int) -> bool: return step in self.steps
 
