@@ -36,7 +36,8 @@ from ..methods.videodirector import edit, invert
 from ..models.animatediff import AnimateDiff, StableDiffusion
 from ..models.folder import check_device, weights_folder
 from ..models.frame_norm import norm_by_frame
-from ..models.memory import CARDS, GIB, Card, find_card, spare
+from ..models.cards import CARDS, GIB, Card, find_card
+from ..models.memory import spare
 from ..models.recompute import set_recomputed
 from ..parts.control import SLOTS, Alignment, CrossControl, LayoutControl, MutualControl
 from ..parts.guidance import listen
