@@ -188,7 +188,7 @@ def fit_memory(
     inverted: bool = False,  # is that done already?
 ) -> None:
     """Let the model spare as much memory as the job needs, and say on stderr what it will take; a
-    `ValueError` if it does not fit. For a method that inverts in its own way only what was named is spared."""
+    `ValueError` if it does not fit. Of a method that inverts otherwise only what was named is spared."""
     from videodirector.methods.cost import fit_to_card
     from videodirector.models.memory import spare
     if isinstance(settings, InvertSettings):
