@@ -4,6 +4,7 @@ import json
 import pytest
 
 from videodirector.app.cli import main
+from videodirector.bench.correlation import agreement, disagreement_sheet, disagreements, read_results
 from videodirector.bench.rows import ROWS, Setting, setting_of
 from videodirector.bench.suite import as_stored, read_figures, read_row
 from videodirector.bench.tables import COLUMNS, contact_sheet, summary, table
@@ -31,6 +32,14 @@ def test_two_pairs(done):
     assert (done / 'table.md').read_text() == table(summary(report['figures'])) + '\n'
     names = [QUICK, f'{QUICK},tau_c=0']
     assert contact_sheet(done, names, range(2)).size == (4 * 3 * 128, 2 * 128)
+
+
+def test_its_folder_says_which_metric_lies(done):
+    results = read_results(done)
+    assert len(results) == len(read_results(done / 'report.json')) == 4 and {r.name for r in results} == {QUICK, f'{QUICK},tau_c=0'}
+    assert {'masked_psnr', 'MS (DIS)', 'WorldCLIP'} <= agreement(results).keys()
+    worst = [d for figure in agreement(results) for d in disagreements(results, figure)]
+    assert worst and disagreement_sheet(worst[:1]).width == 2 * 3 * 128 + 6
 
 
 def test_what_is_stored_is_not_done_again(done, capsys, monkeypatch):

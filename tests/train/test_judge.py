@@ -1,7 +1,10 @@
 "The training of the judge."
+import pytest
 import torch
 
-from videodirector.train.judge import JudgeBatches, blemish
+from videodirector.models.judge import Judge, world_classes
+from videodirector.train.folder import save_part
+from videodirector.train.judge import JudgeBatches, JudgeLoss, blemish
 from videodirector.train.recipe import Recipe
 from videodirector.train.stage import Worker
 
@@ -18,3 +21,15 @@ def test_a_batch_draws_true_and_reconstructed_clips():
     clips, labels = JudgeBatches(views, Recipe(judge_batch=8), Worker(0, 1, torch.device('cpu')))(0)
     dark = clips.flatten(1).mean(1) < 0
     assert dark.any() and not dark.all() and {tuple(row) for row in labels.tolist()} <= {tuple(row) for row in views['labels'].tolist()}
+
+
+def test_a_stored_judge_learns_what_it_learned(tmp_path):
+    "Stored, its heads come back in another order; the loss of right labels is the same."
+    torch.manual_seed(0)
+    judge, clips = Judge(world_classes()), torch.rand(2, 16, 3, 64, 64) * 2 - 1
+    labels = torch.tensor([[len(words) - 1 for words in world_classes().values()]] * 2)
+    save_part(judge, tmp_path)
+    again = Judge.from_pretrained(tmp_path, torch_dtype=torch.float32, local_files_only=True)
+    loss, figures = JudgeLoss(judge)(clips, labels)
+    assert list(again.heads) != list(judge.heads) and list(figures) == list(world_classes())
+    assert JudgeLoss(again)(clips, labels)[0].item() == pytest.approx(loss.item(), rel=.02)

@@ -63,7 +63,7 @@ EXAMPLES = (
     example('fox', '… is turning head with some trees blurred in the background against a soft blue sky.',
             'A fox', 'A Cheetah', .6, ellipse=True, negative_prompt=UGLY),
     example('walk', '… walks, a body of water in the background, with growing alien plants that glow, '
-            'under an ethereal sky', 'Astronaut', 'Iron Man', .4, stdg=STDG(eta_b=1.)),
+            'under an ethereal sky', 'Astronaut', 'Iron Man', .4, stdg=STDG(.5, 1., 0., .5)),
     example('wolf', '… is turning head with some treesin the background', 'A Wolf', 'A Husky', .5,
             negative_prompt=UGLY))
 

@@ -33,10 +33,10 @@ class JudgeLoss(nn.Module):
         labels: Tensor,  # [B,attributes] numbers of the right words
     ) -> tuple[Tensor, dict]:  # loss, figures
         logits = self.judge(clips)
-        losses = [F.cross_entropy(values.float(), labels[:, i]) for i, values in enumerate(logits.values())]
-        right = {name: (values.argmax(1) == labels[:, i]).float().mean()
-                 for i, (name, values) in enumerate(logits.items())}
-        return sum(losses), right
+        truth = dict(zip(world_classes(), labels.unbind(1)))  # heads that were stored come back sorted
+        losses = [F.cross_entropy(logits[name].float(), right) for name, right in truth.items()]
+        figures = {name: (logits[name].argmax(1) == right).float().mean() for name, right in truth.items()}
+        return sum(losses), figures
 
 # %% ../../nbs/train/judge.ipynb #50f641f3
 def blemish(
