@@ -156,7 +156,7 @@ def footprint(
         for name in ('update', 'guidance'): found[name][again] = most(getattr(parts, name))
     return found
 
-# %% ../../nbs/bench/memory.ipynb #b9f3226e
+# %% ../../nbs/bench/memory.ipynb #518e93b4
 @contextmanager
 def held_to(
     device: torch.device,
@@ -187,7 +187,7 @@ def measured(
     took = time.perf_counter() - started
     return given, took, torch.cuda.max_memory_allocated(device) / GIB if cuda else None
 
-# %% ../../nbs/bench/memory.ipynb #4100cb2b
+# %% ../../nbs/bench/memory.ipynb #fea44204
 def measure_card(
     model: AnimateDiff,
     card: Card,
@@ -215,7 +215,7 @@ def measure_card(
     parts = {name: dict(zip(('seconds', 'gib'), found)) for name, found in parts.items()}
     return dict(card=card.name, parts=parts, timed=[*map(asdict, timed)])
 
-# %% ../../nbs/bench/memory.ipynb #cf7d6b7a
+# %% ../../nbs/bench/memory.ipynb #b9f3226e
 def measure(
     args: argparse.Namespace,  # from `options`
 ) -> dict:  # where, what, and a row for each preset
@@ -257,7 +257,7 @@ def _told(row):
     took = [part['gib'] for part in row['parts'].values() if part['gib']]
     return max(took, default=None), counted, *(call * x for x in calls)
 
-# %% ../../nbs/bench/memory.ipynb #36ec1556
+# %% ../../nbs/bench/memory.ipynb #4100cb2b
 def options() -> argparse.ArgumentParser:
     "What `python -m videodirector.bench.memory` understands."
     parser = argparse.ArgumentParser(
@@ -286,6 +286,6 @@ def main(
         text = json.dumps(report, indent=1) + '\n'
         with atomic_path(args.out) as part: part.write_text(text, encoding='utf-8')
 
-# %% ../../nbs/bench/memory.ipynb #7d8c952f
+# %% ../../nbs/bench/memory.ipynb #cf7d6b7a
 #| eval: false
 if __name__ == '__main__': main()
