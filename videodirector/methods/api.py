@@ -38,7 +38,7 @@ class Clip:
 class Edit:
     "An edited (or reconstructed) clip, and how it was made."
     video: Tensor  # [F,3,H,W] float32 in [-1,1]
-    latents: Tensor  # [1,4,F,h,w] float32
+    latents: Tensor  # [1,C,F,h,w] float32
     prompt: str  # target prompt
     source_prompt: str
     settings: dict  # of the edit, by the names of the method's settings

@@ -146,7 +146,7 @@ def edit_latents(
     settings: FlattenEdit,
     run: Run,
     record=None,  # a `Recording`
-) -> Tensor:  # the edited latents [1,4,F,h,w]
+) -> Tensor:  # the edited latents [1,C,F,h,w]
     "The loop over the steps, beside the source as long as it is looked at."
     plan = replace(source.schedule, guidance_scale=settings.guidance_scale)
     S, pivots, texts = len(plan), source.pivots.to(model.unet.device), ('', settings.negative_prompt, prompt)

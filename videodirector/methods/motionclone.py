@@ -39,7 +39,7 @@ class MotionSettings:
 class Motion:
     "How a clip moves, and nothing else of it."
     top: dict  # site → top-1 probability and its key frame, [h,w,head,F] each: place, head, query frame
-    shape: tuple[int, ...]  # of the clip's latents [1,4,F,h,w]
+    shape: tuple[int, ...]  # of the clip's latents [1,C,F,h,w]
     prompt: str  # what the clip shows, for the record
 
     def __repr__(self):
@@ -164,10 +164,10 @@ class Cloning:
 
     def predict(self,
         i: int,  # step, 0 = noisiest
-        z: Tensor,  # the clip there [1,4,F,h,w]
+        z: Tensor,  # the clip there [1,C,F,h,w]
         slots: tuple[str, ...] = ('edit_uncond', 'edit_cond'),  # without and with the prompt
         controls=(),  # `AttentionControl`s
-    ) -> list[Tensor]:  # predicted noise of each slot [1,4,F,h,w]
+    ) -> list[Tensor]:  # predicted noise of each slot [1,C,F,h,w]
         "One look at the clip with some of the two texts."
         frames, h, w = z.shape[2:]
         with attend(self.model.unet, controls, self.record) as at:
@@ -177,7 +177,7 @@ class Cloning:
 
     def pull(self,
         i: int,  # step, 0 = noisiest
-        z: Tensor,  # the clip there [1,4,F,h,w]
+        z: Tensor,  # the clip there [1,C,F,h,w]
         weight: float,  # λ s_i
     ) -> tuple[Tensor, Tensor]:  # the gradient of the motion loss, and the noise predicted with the prompt
         "Look at the clip with the prompt, and where to go for the motion of the source."
@@ -189,7 +189,7 @@ class Cloning:
 
     def step(self,
         i: int,  # step, 0 = noisiest
-        z: Tensor,  # the clip there [1,4,F,h,w]
+        z: Tensor,  # the clip there [1,C,F,h,w]
     ) -> Tensor:  # where the step ends
         "Guided by motion while that is asked for, then plain."
         weight = self.settings.strength * ramps(i, self.settings.guided, self.settings.ramp)
@@ -201,7 +201,7 @@ class Cloning:
         if g is not None: z = z + nudge(self.schedule, g, i)
         return check_finite(z, f'The latent at step {i} (t = {self.schedule.timesteps[i]})')
 
-    def walk(self, run: Run) -> Tensor:  # clean latents [1,4,F,h,w]
+    def walk(self, run: Run) -> Tensor:  # clean latents [1,C,F,h,w]
         "From seeded noise to the clip."
         z = seeded(self.motion.shape, self.settings.noise_seed, self.model.unet.device)
         for i, _ in run.steps('edit', self.schedule): z = self.step(i, z)

@@ -145,13 +145,13 @@ class FrameByFrame:
 @torch.no_grad()
 def sample_grids(
     model_for: Callable,  # (order of the frames in the cells) → `VideoModel` that predicts for these grids
-    z: Tensor,  # noise [1,4,F,h,w]
+    z: Tensor,  # noise [1,C,F,h,w]
     texts: tuple,  # embedded: the empty prompt, and the target's, [1,L,C] each
     schedule: Schedule,
     settings: RaveEdit,
     run: Run,
     record=None,  # a `Recording`, which is told of frames
-) -> Tensor:  # clean latents [1,4,F,h,w]
+) -> Tensor:  # clean latents [1,C,F,h,w]
     "DDIM with guidance, for which frames are cells of shuffled grids whenever the model looks at them."
     frames, side, texts = z.shape[2], settings.grid, torch.cat(texts)
     still = torch.arange(frames).expand(len(schedule), -1)
@@ -172,7 +172,7 @@ def sample_grids(
 @dataclass(repr=False)
 class RaveInversion:
     "A clip that RAVE can edit."
-    pivots: Tensor  # [S+1,4,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
+    pivots: Tensor  # [S+1,C,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
     schedule: Schedule
     prompt: str  # what the clip shows
     images: Tensor | None  # what the ControlNet is shown [1,3,F,H,W] in [0,1]

@@ -88,7 +88,7 @@ def sample_of(
 
 def windows_of(
     model: VideoModel,
-    latents: Tensor,  # of a clip [1,4,F,h,w]
+    latents: Tensor,  # of a clip [1,C,F,h,w]
 ) -> list[list[int]]:  # the first, and one after the last, of the frames that it sees together
     "How a model cuts a clip."
     return [[window.start, window.stop] for window in model.windows.of(latents.shape[2])]

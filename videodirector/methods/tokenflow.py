@@ -161,7 +161,7 @@ def edit_latents(
     settings: TokenFlowEdit,
     run: Run,
     record=None,  # a `Recording`
-) -> Tensor:  # the edited latents [1,4,F,h,w]
+) -> Tensor:  # the edited latents [1,C,F,h,w]
     "The loop over the steps: first the keyframes, then all frames by them."
     plan = replace(source.schedule, guidance_scale=settings.guidance_scale)
     S, frames, dice = len(plan), source.pivots.shape[2], torch.Generator().manual_seed(settings.keyframe_seed)

@@ -44,7 +44,7 @@ from ..sampling.schedule import Schedule
 @dataclass(repr=False)
 class Inversion:
     "A clip, ready to be edited: the path to its noise, and what keeps a guided path on it."
-    pivots: Tensor  # [S+1,4,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
+    pivots: Tensor  # [S+1,C,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
     null: NullText  # tuned unconditional embeddings
     schedule: Schedule
     prompt: str  # what the clip shows
@@ -250,7 +250,7 @@ def edit_latents(
     settings: EditSettings,
     run: Run,
     record=None,  # a `Recording`
-) -> Tensor:  # the edited latents [1,4,F,h,w]
+) -> Tensor:  # the edited latents [1,C,F,h,w]
     "The loop over the steps: edit and source side by side, the source's only to be looked at."
     schedule, device = inversion.schedule, model.unet.device
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)

@@ -83,7 +83,7 @@ def queries_of(
 
 def tune_clip(
     model: VideoModel,  # an image model
-    z0: Tensor,  # clean latents [1,4,F,h,w]
+    z0: Tensor,  # clean latents [1,C,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     settings: VideoP2PInvert,  # tuning_steps, tuning_lr, tuning_seed
     run: Run,
@@ -125,7 +125,7 @@ def decoupled(
 @dataclass(repr=False)
 class VideoP2PInversion:
     "A clip that Video-P2P can edit."
-    pivots: Tensor  # [S+1,4,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
+    pivots: Tensor  # [S+1,C,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
     schedule: Schedule
     prompt: str  # what the clip shows
     null: NullText | None  # [S,1,L,C], one for all frames; None in the fast variant
@@ -167,7 +167,7 @@ def edit_latents(
     plan: tuple,  # from `plan_edit`
     run: Run,
     record=None,  # a `Recording`
-) -> Tensor:  # the edited latents [1,4,F,h,w]
+) -> Tensor:  # the edited latents [1,C,F,h,w]
     "Source and edit go down from the same noise, side by side; without controls the source goes alone."
     (controls, blend), schedule, device = plan, source.schedule, model.unet.device
     words = {slot: model.embed(text) for slot, text in zip(SLOTS, ('', prompt, '', source.prompt))}

@@ -60,7 +60,7 @@ class StableDiffusion:
         video: Tensor,  # [F,3,H,W] in [-1,1]
         seed: int | None = None,  # of a sample from the VAE's posterior; None: its mean
         chunk: int = CHUNK,  # frames encoded at once
-    ) -> Tensor:  # [1,4,F,h,w] float32
+    ) -> Tensor:  # [1,C,F,h,w] float32
         "Latents of a clip, times the VAE's scaling factor. Raises if a side is not divisible."
         check_type(video, Tensor, 'The clip', 'a tensor [frames, 3, height, width]')
         (height, width), factor = video.shape[-2:], self.limits.factor
@@ -76,7 +76,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def decode(self,
-        latents: Tensor,  # [1,4,F,h,w]
+        latents: Tensor,  # [1,C,F,h,w]
         chunk: int = CHUNK,  # frames decoded at once
     ) -> Tensor:  # [F,3,H,W] float32 in [-1,1], on the CPU
         "The clip that latents stand for."
@@ -129,10 +129,10 @@ class AnimateDiff(StableDiffusion):
     def most_frames(self) -> int: return self.unet.config.motion_max_seq_length
 
     def predict(self,
-        latents: Tensor,  # [B,4,F,h,w]
+        latents: Tensor,  # [B,C,F,h,w]
         t: int,  # timestep, 0 … 999
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
-    ) -> Tensor:  # [B,4,F,h,w] float32
+    ) -> Tensor:  # [B,C,F,h,w] float32
         "The UNet's noise prediction, window by window. Gradients flow to `latents` and `text`."
         def look(window):
             words = self.by_frame(text if text.ndim == 3 else window.of(text, 1), len(window))

@@ -50,8 +50,8 @@ class VideoModel(Protocol):
     tokenizer: object  # CLIP's
     lock: RLock  # held while a method works with it, since its attention is that method's for the time
 
-    def encode(self, video: Tensor, seed=None) -> Tensor: ...  # [F,3,H,W] in [-1,1] → [1,4,F,h,w] float32
-    def decode(self, latents: Tensor) -> Tensor: ...  # [1,4,F,h,w] → [F,3,H,W] float32 in [-1,1], on the CPU
+    def encode(self, video: Tensor, seed=None) -> Tensor: ...  # [F,3,H,W] in [-1,1] → [1,C,F,h,w] float32
+    def decode(self, latents: Tensor) -> Tensor: ...  # [1,C,F,h,w] → [F,3,H,W] float32 in [-1,1], on the CPU
     def embed(self, prompt: str) -> Tensor: ...  # → [1,L,C] float32; '' is the unconditional one
     def predict(self, latents: Tensor, t: int, text: Tensor) -> Tensor: ...  # text [B,L,C] or [B,F,L,C] → ε
     def sites(self, kinds, pattern='*') -> list: ...  # attention sites by kind and dotted name
@@ -172,9 +172,9 @@ class Wrapped:
     def __getattr__(self, name): return getattr(self.model, name)
 
     def predict(self,
-        latents: Tensor,  # [B,4,F,h,w]
+        latents: Tensor,  # [B,C,F,h,w]
         t: int,
         text: Tensor,  # [B,L,C] or [B,F,L,C]
-    ) -> Tensor:  # [B,4,F,h,w]
+    ) -> Tensor:  # [B,C,F,h,w]
         "What the function makes of the prediction."
         return self.around(self.model.predict, latents, t, text)

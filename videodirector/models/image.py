@@ -22,10 +22,10 @@ class ImageModel(StableDiffusion):
     most_frames = 1024  # memory decides
 
     def predict(self,
-        latents: Tensor,  # [B,4,F,h,w]
+        latents: Tensor,  # [B,C,F,h,w]
         t: int,  # timestep, 0 … 999
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
-    ) -> Tensor:  # [B,4,F,h,w] float32
+    ) -> Tensor:  # [B,C,F,h,w] float32
         "The UNet's noise prediction, frame by frame. Gradients flow to `latents` and `text`."
         frames = latents.shape[2]
         pictures = rearrange(latents, 'b c f h w -> (b f) c h w').to(self.device, self.dtype)

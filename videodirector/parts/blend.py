@@ -88,7 +88,7 @@ class LocalBlend(AttentionControl):
         return (m > self.threshold * m.amax((2, 3), keepdim=True)).any(1)
 
     def __call__(self,
-        z: Tensor,  # the edit's latent where a step ends [1, 4, F, h, w]
+        z: Tensor,  # the edit's latent where a step ends [1,C,F,h,w]
         pivot: Tensor,  # the source's there, same shape
         step: int,  # index of that step
     ) -> Tensor:  # same shape

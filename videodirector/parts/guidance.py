@@ -103,13 +103,13 @@ def _cut(module, args, kwargs):
 # %% ../../nbs/07_guidance.ipynb #1a70e5f4
 def listen(
     model: VideoModel,
-    latents: Tensor,  # one clip [1,4,F,h,w]
+    latents: Tensor,  # one clip [1,C,F,h,w]
     t: int,  # timestep
     text: Tensor,  # embedded prompt [1,L,C]
     sites: list,  # temporal and spatial `Site`s
     stop: bool = False,  # leave the UNet after the last of them, without a prediction?
     window: Window | None = None,  # which frames of a longer clip these are
-) -> tuple:  # {site: map or keys}, predicted noise [1,4,F,h,w] (None if stopped)
+) -> tuple:  # {site: map or keys}, predicted noise [1,C,F,h,w] (None if stopped)
     "Temporal maps [h,w,head,F,F] and spatial keys [F,h,w,c] of one UNet call; gradients flow to `latents`."
     ear, (frames, h, w) = Listener(sites, stop), latents.shape[2:]
     with attend(model.unet, [ear]) as at, no_graph_after(model.unet, sites):
@@ -143,16 +143,16 @@ def decoupled_losses(
 # %% ../../nbs/07_guidance.ipynb #d4dbd1f3
 class Pull(NamedTuple):
     "What guidance has to say at one step."
-    gradient: Tensor  # g, of the weighted sum of the losses with respect to the latents [1,4,F,h,w]
-    eps: Tensor  # the noise predicted on the way, conditional [1,4,F,h,w]
+    gradient: Tensor  # g, of the weighted sum of the losses with respect to the latents [1,C,F,h,w]
+    eps: Tensor  # the noise predicted on the way, conditional [1,C,F,h,w]
     losses: dict  # the four losses, before η and ζ; those that were needed
 
 
 def decoupled_guidance(
     model: VideoModel,
     stdg: STDG,
-    reference: Tensor,  # where the clip should be at this noise level, the pivot [1,4,F,h,w]
-    latents: Tensor,  # where it is [1,4,F,h,w]
+    reference: Tensor,  # where the clip should be at this noise level, the pivot [1,C,F,h,w]
+    latents: Tensor,  # where it is [1,C,F,h,w]
     t: int,  # timestep
     text: Tensor,  # embedded source prompt [1,L,C]
     mask: Mask,  # the foreground, hard or soft
@@ -190,7 +190,7 @@ def _pull_of(model, stdg, reference, latents, t, text, mask, window):
 # %% ../../nbs/07_guidance.ipynb #34b9aa9f
 def nudge(
     schedule: Schedule,
-    gradient: Tensor,  # g [1,4,F,h,w]
+    gradient: Tensor,  # g [1,C,F,h,w]
     i: int,  # step, 0 = noisiest
 ) -> Tensor:  # to be added to where the step ends
     "How far guidance moves the end of a step: ε − √(1−ᾱ_t) g in the direction term, and only there."
@@ -201,7 +201,7 @@ def nudge(
 class Guidance:
     "What STDG said along a path, to be repeated along another."
     stdg: STDG
-    gradients: Tensor  # g [S,4,F,h,w] float32
+    gradients: Tensor  # g [S,C,F,h,w] float32
     losses: list[dict[str, float]]  # for each step the four losses, before η and ζ
 
     def __repr__(self):
@@ -212,7 +212,7 @@ class Guidance:
     def push(self,
         schedule: Schedule,
         i: int,  # step, 0 = noisiest
-    ) -> Tensor:  # to be added to where step i ends [1,4,F,h,w]
+    ) -> Tensor:  # to be added to where step i ends [1,C,F,h,w]
         "The stored nudge of one step."
         return nudge(schedule, self.gradients[i][None], i)
 
@@ -222,7 +222,7 @@ class Guide:
     def __init__(self,
         model: VideoModel,
         stdg: STDG,
-        pivots: Tensor,  # the reference, from `invert_ddim` [S+1,4,F,h,w]
+        pivots: Tensor,  # the reference, from `invert_ddim` [S+1,C,F,h,w]
         schedule: Schedule,  # the one that made the pivots
         text: Tensor,  # embedded source prompt [1,L,C]
         mask: Mask,  # the foreground, hard or soft
@@ -234,7 +234,7 @@ class Guide:
 
     def __call__(self,
         i: int,  # step, 0 = noisiest
-        z: Tensor,  # the path's latent there [1,4,F,h,w]
+        z: Tensor,  # the path's latent there [1,C,F,h,w]
     ) -> tuple[Tensor, Tensor]:  # noise predicted for the source prompt; what to add to where the step ends
         "The pull towards the pivot of step i."
         losses = {name: LOSS for name, kind in TERMS.items() if self.stdg.blocks_of(kind)}

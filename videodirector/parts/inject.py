@@ -30,7 +30,7 @@ from ..sampling.schedule import Schedule
 @dataclass(repr=False)
 class Climb:
     "A clip's latents at every noise level that sampling visits."
-    pivots: Tensor  # [S+1,4,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
+    pivots: Tensor  # [S+1,C,F,h,w] float32: pivots[0] is the encoded clip, pivots[S] its noise
     schedule: Schedule
     prompt: str  # what the clip shows
     settings: dict  # how it was made, by name
@@ -49,7 +49,7 @@ def finer_option() -> Field:
 
 def climb(
     model: VideoModel,
-    z0: Tensor,  # clean latents [1,4,F,h,w]
+    z0: Tensor,  # clean latents [1,C,F,h,w]
     prompt: str,  # what the clip shows
     words: str,  # what the model is told that it shows; may be empty
     settings,  # a dataclass with the fields steps and finer

@@ -18,11 +18,11 @@ from ..sampling.schedule import Schedule
 @torch.no_grad()
 def invert_ddim(
     model: VideoModel,
-    z0: Tensor,  # clean latents [1,4,F,h,w]
+    z0: Tensor,  # clean latents [1,C,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,
     run: Run | None = None,  # progress, cancelling, kept steps
-) -> Tensor:  # pivots [S+1,4,F,h,w], float32: pivots[0] is the clip, pivots[S] the noise
+) -> Tensor:  # pivots [S+1,C,F,h,w], float32: pivots[0] is the clip, pivots[S] the noise
     """Climb from a clip to its noise, conditional only, keeping every latent on the way (VideoDirector,
     CVPR 2025)."""
     run, z = run or Run(), wide(z0)
@@ -52,13 +52,13 @@ def per_frame(
 @torch.no_grad()
 def sample_ddim(
     model: VideoModel,
-    z: Tensor,  # noise [1,4,F,h,w]
+    z: Tensor,  # noise [1,C,F,h,w]
     text: Tensor,  # embedded prompt [1,L,C] or [F,L,C]
     null_text: Tensor | None,  # unconditional: [1|F,L,C] for all steps, or [S,1|F,L,C]; None: no guidance
     schedule: Schedule,
     run: Run | None = None,  # progress, cancelling
     path: bool = False,  # return all latents on the way?
-) -> Tensor:  # clean latents [1,4,F,h,w]; with `path` [S+1,4,F,h,w], the noise first
+) -> Tensor:  # clean latents [1,C,F,h,w]; with `path` [S+1,C,F,h,w], the noise first
     "Go from noise to a clip with DDIM, guided if there is an unconditional embedding."
     run, frames, z = run or Run(), z.shape[2], wide(z)
     seen, text = [z], per_frame(text, frames)

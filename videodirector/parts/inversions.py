@@ -47,12 +47,12 @@ RUNS_AWAY = ('The iteration moves away from its fixed point, so the inversion st
 
 def find_pivots(
     model: VideoModel,
-    z0: Tensor,  # clean latents [1,4,F,h,w]
+    z0: Tensor,  # clean latents [1,C,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,
     settings: InvertSettings,  # inversion, evaluations
     run: Run | None = None,  # progress, cancelling, kept steps
-) -> Tensor:  # pivots [S+1,4,F,h,w], as `invert_ddim` gives them
+) -> Tensor:  # pivots [S+1,C,F,h,w], as `invert_ddim` gives them
     "Climb from a clip to its noise in the way that the settings name."
     fixed = settings.inversion == 'fixed-point'
     asked = at_fixed_point(model, schedule, settings.evaluations) if fixed else model
@@ -83,10 +83,10 @@ def descend(
     settings: InvertSettings,  # null, quantile
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
-    path: tuple[Tensor, Tensor],  # latent where it starts [1,4,F,h,w]; pivots of the source [S+1,4,F,h,w]
-    eps: tuple[Tensor, Tensor],  # conditional and unconditional prediction [1,4,F,h,w]
+    path: tuple[Tensor, Tensor],  # latent where it starts [1,C,F,h,w]; pivots of the source [S+1,C,F,h,w]
+    eps: tuple[Tensor, Tensor],  # conditional and unconditional prediction [1,C,F,h,w]
     is_source: bool = False,  # is this the source itself, told by its own prompt?
-) -> Tensor:  # where the step ends [1,4,F,h,w]
+) -> Tensor:  # where the step ends [1,C,F,h,w]
     """A guided step down, by the kind of null text: held on the pivots (PnP Inversion, ICLR 2024), guided by
     what is large (ProxEdit, WACV 2024), or plain."""
     (z, pivots), (eps_c, eps_u) = path, eps
@@ -103,7 +103,7 @@ def descend(
 @torch.no_grad()
 def find_null(
     model: VideoModel,
-    pivots: Tensor,  # from `find_pivots` [S+1,4,F,h,w]
+    pivots: Tensor,  # from `find_pivots` [S+1,C,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,  # the one that made the pivots
     settings: InvertSettings,

@@ -23,9 +23,9 @@ from ..sampling.schedule import Schedule
 def fit_null(
     model: VideoModel,  # its UNet frozen
     phi: Tensor,  # where to start [F,L,C], or [1,L,C] shared by all frames, float32
-    z: Tensor,  # latent where step i starts [1,4,F,h,w]
-    target: Tensor,  # pivot where it should end [1,4,F,h,w]
-    eps_c: Tensor,  # conditional prediction at z [1,4,F,h,w]
+    z: Tensor,  # latent where step i starts [1,C,F,h,w]
+    target: Tensor,  # pivot where it should end [1,C,F,h,w]
+    eps_c: Tensor,  # conditional prediction at z [1,C,F,h,w]
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
     settings: InvertSettings,  # inner_steps, lr, tolerance
@@ -51,7 +51,7 @@ class NullText:
     "Tuned unconditional embeddings, and how the tuning went."
     embeddings: Tensor  # [S,F,L,C] float32; [S,1,L,C] when shared by all frames
     losses: list[list[float]]  # for each step, the loss before each update
-    latents: Tensor | None = None  # where the tuned path ends [1,4,F,h,w], the reconstruction; not stored
+    latents: Tensor | None = None  # where the tuned path ends [1,C,F,h,w], the reconstruction; not stored
 
     def __repr__(self):
         steps, frames, *_ = self.embeddings.shape
@@ -61,8 +61,8 @@ class NullText:
 # %% ../../nbs/05_null_text.ipynb #aded7e2e
 def tune_step(
     model: VideoModel,  # its UNet frozen
-    path: tuple,  # latent where step i starts [1,4,F,h,w], pivot where it should end, embedding to start from
-    conditional: tuple | None,  # ε_c, and what guidance adds to the step's end [1,4,F,h,w]; None: no guidance
+    path: tuple,  # latent where step i starts [1,C,F,h,w], pivot where it should end, embedding to start from
+    conditional: tuple | None,  # ε_c, and what guidance adds to the step's end [1,C,F,h,w]; None: no guidance
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
@@ -83,7 +83,7 @@ def tune_step(
 
 def optimise_null(
     model: VideoModel,
-    pivots: Tensor,  # from `invert_ddim` [S+1,4,F,h,w]
+    pivots: Tensor,  # from `invert_ddim` [S+1,C,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,  # the one that made the pivots
     settings: InvertSettings | None = None,  # negative_prompt, null, inner_steps, lr, tolerance

@@ -39,7 +39,7 @@ def show_losses(
 
 # %% ../../nbs/show/inversion.ipynb #4613a161
 def show_guidance(
-    gradients: torch.Tensor,  # g [S, 4, F, h, w], such as `inversion.guidance.gradients`
+    gradients: torch.Tensor,  # g [S,C,F,h,w], such as `inversion.guidance.gradients`
     video: torch.Tensor,  # [F, 3, H, W] to lay them over
     steps: list = None,  # steps to show, None = at most four, evenly spread
     frames: int = COLUMNS,
