@@ -2,7 +2,7 @@
 import pytest
 from board_cases import START, board, runs  # noqa: F401
 
-from videodirector.parts.settings import TERMS
+from videodirector.parts.settings import STDG, TERMS
 from videodirector.show.board_controls import Clock, Controls
 
 
@@ -59,3 +59,8 @@ def test_a_slider_keeps_its_place_while_its_part_is_off(board):
     assert board.controls.read().edit.tau_s == 0 and dial.slider.disabled and dial.slider.value == .8
     dial.switch.value = True
     assert board.controls.read().edit.tau_s == .8 and not dial.slider.disabled
+
+
+def test_a_weight_of_guidance_waits_at_its_usual_strength(board):
+    "Also where the default is 0: the spatial term of the foreground."
+    assert board.controls.dials['zeta_f'].slider.value == STDG.zeta_b and board.controls.dials['eta_f'].slider.value == STDG.eta_f

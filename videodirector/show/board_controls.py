@@ -19,7 +19,7 @@ from ..attention.words import prompt_words
 from ..methods.api import Method
 from ..methods.registry import METHODS
 from ..methods.videodirector import VideoDirector
-from ..parts.settings import NULLS, REGIONS, TERMS, EditSettings, InvertSettings
+from ..parts.settings import NULLS, REGIONS, STDG, TERMS, EditSettings, InvertSettings
 from .board_fields import Fields
 from .board_runs import Runs, Settings
 from .cross_attention import SMALL_WORDS
@@ -124,10 +124,11 @@ class Controls:
         "The parts that have a strength."
         parts, edit = dict(tau_s=('SA-I: layout', 'τ_s'), tau_c=('CA: words', 'τ_c')), EditSettings()
         self.dials = {name: Dial(*texts, getattr(edit, name), 1, HELP[name]) for name, texts in parts.items()}
-        for kind, name, symbol in (('temporal', 'eta', 'η'), ('spatial', 'zeta', 'ζ')):
+        terms = ('temporal', 'eta', 'η', STDG.eta_b), ('spatial', 'zeta', 'ζ', STDG.zeta_b)
+        for kind, name, symbol, usual in terms:
             for where, letter in (('fg', 'f'), ('bg', 'b')):
                 says = f'STDG: weight of the {kind} term, {where}'
-                self.dials[f'{name}_{letter}'] = Dial(f'{kind} {where}', f'{symbol}_{letter}', .5, 2, says)
+                self.dials[f'{name}_{letter}'] = Dial(f'{kind} {where}', f'{symbol}_{letter}', usual, 2, says)
 
     def arrange(self) -> None:
         "Everything in one column."
