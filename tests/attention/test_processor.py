@@ -13,6 +13,7 @@ from videodirector.attention.grouped import (
 from videodirector.attention.processor import AttentionControl, attend, fast_attention, probabilities
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import KINDS, find_sites
+from videodirector.parts.settings import STDG
 
 SIZES = [(8, 8), (6, 10), (5, 7)]
 
@@ -78,6 +79,15 @@ def test_everything_is_given_back(tiny_pipe):
     with pytest.raises(RuntimeError):
         with attend(unet, [neutral('cross')]): raise RuntimeError
     assert unet.attn_processors == before
+
+
+def test_the_unet_is_looked_through_once(tiny_model, monkeypatch):
+    unet, looked, plain = tiny_model.unet, [], type(tiny_model.unet).attn_processors
+    monkeypatch.setattr(type(unet), 'attn_processors', property(lambda unet: looked.append(1) or plain.fget(unet)))
+    with attend(unet, [neutral('cross'), neutral('spatial'), neutral('temporal')], Recording('cross')): assert len(looked) == 1
+    tiny_model.predict(torch.zeros(1, 4, 2, 8, 8), 5, tiny_model.embed('a bear'))  # of a clip that is seen whole
+    assert len(looked) == 1
+    assert STDG().sites(tiny_model) and len(looked) == 2
 
 
 def test_untouched_sites_keep_their_processor(tiny_pipe):

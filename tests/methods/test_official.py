@@ -1,9 +1,9 @@
-"The whole programme in double precision against the official arithmetic in plain loops: pivots, null text, guidance, edited latents."
-import official
+"The whole programme in double precision against the official schedule written plainly: pivots, null text, guidance, edited latents."
 import pytest
 import torch
 from conftest import make_tiny_model
 
+from videodirector.bench import plain as official
 from videodirector.methods.presets import find_preset
 from videodirector.methods.videodirector import edit, invert
 from videodirector.parts.settings import STDG
@@ -39,6 +39,11 @@ def plain(model, inversion, frames):
     return levels, [model.embed(text).expand(frames, -1, -1) for text in (TARGET, NEGATIVE, SOURCE)]
 
 
+def plan(levels, layout_steps=1, cross_steps=2): return official.Plan(
+    levels, w=7.5, stdg=WEIGHTS, inner=2, lr=.01, tolerance=1e-5, layout_steps=layout_steps, cross_steps=cross_steps,
+    mapper=MAPPER, factors=FACTORS)
+
+
 def close(found, expected):
     "Equal to 1e-12 of the largest number."
     found, expected = (torch.cat(list(x)) if isinstance(x, list) else x for x in (found, expected))
@@ -52,8 +57,8 @@ def programme(model, video, mask, levels, edit_levels, shared=False, posterior=N
     target, negative, source = texts = [model.embed(text).expand(len(video), -1, -1) for text in (TARGET, NEGATIVE, SOURCE)]
     Z = official.climb(model.unet, model.encode(video, posterior), source, levels)
     start = negative[:1] if shared else negative
-    phis, pulls, end = official.null_text(model.unet, Z, source, start, mask, levels, 7.5, WEIGHTS, inner=2)
-    z = official.edit(model.unet, Z, phis, pulls, texts, mask, edit_levels, 7.5, layout_steps=1, cross_steps=2, mapper=MAPPER, factors=FACTORS)
+    phis, pulls, end = official.null_text(model.unet, Z, source, start, mask, plan(levels))
+    z = official.edit(model.unet, Z, (phis, pulls), texts, mask, plan(edit_levels))
     return Z, torch.stack(phis), pulls, end, z
 
 
@@ -85,5 +90,5 @@ def test_the_finest_layers_keep_their_own_layout(model):
     made = edit(model, inversion, TARGET, **EDIT)
     levels, texts = plain(model, inversion, 1)
     Z = official.climb(model.unet, model.encode(video), texts[2], levels)
-    close(made.latents, official.edit(model.unet, Z, [texts[1]] * 2, [0.] * 2, texts, mask, levels, 7.5,
-                                      layout_steps=1, cross_steps=1, mapper=MAPPER, factors=FACTORS))
+    tuned = [texts[1]] * 2, [0.] * 2
+    close(made.latents, official.edit(model.unet, Z, tuned, texts, mask, plan(levels, cross_steps=1)))

@@ -1,5 +1,7 @@
 "Alignment, weights, windows, SA-I and SA-II against explicit formulas; neutral changes nothing, strong does."
+from dataclasses import fields
 from fnmatch import fnmatch
+from functools import partial
 
 import pytest
 import torch
@@ -23,16 +25,16 @@ def tensors(seed=0): return draw(3, 4, F, 2, h * w, 4, seed=seed).unbind()
 def softmax(x): return x.exp() / x.exp().sum(-1, keepdim=True)
 
 
-@pytest.fixture
-def unet_call(tiny_model):
-    rng = torch.Generator().manual_seed(0)
-    z, text = torch.randn(4, 4, F, h, w, generator=rng), torch.randn(4 * F, L, 16, generator=rng)
+def call_of(unet, *edits, step=0, record=None):
+    rng, like = torch.Generator().manual_seed(0), dict(dtype=unet.dtype)
+    z, text = (torch.randn(*shape, generator=rng).to(**like) for shape in ((4, 4, F, h, w), (4 * F, L, 16)))
+    with torch.no_grad(), attend(unet, edits, record) as at:
+        at.begin(step, SLOTS, F, h, w)
+        return unet(z, 7, text).sample
 
-    def call(*edits, step=0, record=None):
-        with torch.no_grad(), attend(tiny_model.unet, edits, record) as at:
-            at.begin(step, SLOTS, F, h, w)
-            return tiny_model.unet(z, 7, text).sample
-    return call
+
+@pytest.fixture
+def unet_call(tiny_model): return partial(call_of, tiny_model.unet)
 
 
 def mask(all=False):
@@ -240,6 +242,52 @@ def test_an_all_foreground_mask_leaves_plain_attention(unet_call):
 
 def test_mask_of_another_length(unet_call):
     with pytest.raises(ValueError, match='2 frames'): unet_call(MutualControl(range(1), Mask(mask().values[:2])))
+
+
+def test_sa2_brings_its_mask_to_each_grid_once(unet_call):
+    asked = []
+
+    class Asked(Mask):
+        def at(self, h, w): asked.append((h, w)); return super().at(h, w)
+    edit = MutualControl(range(2), Asked(mask().values))
+    first = unet_call(edit)
+    assert asked == [*dict.fromkeys(asked)] != []
+    assert torch.equal(unet_call(edit, step=1), first) and asked == [*dict.fromkeys(asked)]
+
+
+# what is changed, and what is left
+
+def unsaid(control):
+    "The same control, which does not tell what it changes: all slots are treated alike."
+    return type('Unsaid', (type(control),), dict(changes=None))(*(getattr(control, f.name) for f in fields(control) if f.init))
+
+
+@pytest.mark.parametrize('make', [
+    lambda model: CrossControl(refine(model.tokenizer, 'a brown bear', 'a red bear'), cross_schedule(9, 1, L), torch.arange(L) / 4),
+    lambda model: LayoutControl(range(9)), lambda model: MutualControl(range(9), mask()),
+    lambda model: MutualControl(range(9), mask(), neutral=True)])
+def test_slots_that_nothing_changes_are_left_alone(tiny_model, unet_call, make):
+    control, untouched = make(tiny_model), type('Untouched', (AttentionControl,), dict(changes=()))()
+    tiny_model.unet.double()
+    out, plain = unet_call(control), unet_call(untouched)
+    for i, slot in enumerate(SLOTS):
+        if slot in (*control.changes, *(control.reads if control.explicit else ())): continue
+        assert torch.equal(out[i], plain[i])
+    assert (out[1] - plain[1]).abs().max() > 1e-6
+    torch.testing.assert_close(out, unet_call(unsaid(control)), rtol=0, atol=1e-12)
+
+
+def test_maps_are_written_out_only_where_they_are_needed(tiny_model, unet_call):
+    seen = []
+
+    class Asked(CrossControl):
+        def probs(self, p, here): seen.append((here.slots, len(p))); return super().probs(p, here)
+    alignment = refine(tiny_model.tokenizer, 'a brown bear', 'a red bear')
+    unet_call(Asked(alignment, cross_schedule(9, 1, L)))
+    assert {*seen} == {(('edit_cond', 'source_cond'), 2)}
+    seen.clear()
+    unet_call(Asked(alignment, cross_schedule(9, 1, L)), record=Recording('cross'))
+    assert {*seen} == {(SLOTS, 4)}  # those of all are kept
 
 
 # all of them, on a UNet

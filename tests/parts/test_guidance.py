@@ -169,6 +169,16 @@ def test_masks_on_a_grid():
     assert on_grid(Mask(hard), 3, 5).shape == (1, 3, 5)
 
 
+def test_a_mask_is_brought_to_each_grid_once():
+    asked = []
+
+    class Asked(Mask):
+        def at(self, h, w): asked.append((h, w)); return super().at(h, w)
+    model, reference, latents, *rest, mask = case()
+    guided(model, reference, latents, *rest, Asked(mask.values))
+    assert len(asked) == 2 and len({*asked}) == 2  # those of the two blocks
+
+
 def test_soft_masks_lie_between_hard_ones():
     model, reference, latents, t, text, mask = case()
     soft = Mask(mask.values * .5)

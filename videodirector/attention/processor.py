@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
-from .sites import KINDS, Site, all_sites, find_sites, site_size
+from .sites import KINDS, Site, all_sites, site_size, sites_among
 from .windows import Window
 
 # %% ../../nbs/attention/processor.ipynb #9dc84140
@@ -99,6 +99,7 @@ class AttentionControl:
     kinds = KINDS  # kinds of sites that it may touch
     sites = '*'  # glob(s) on dotted names
     reads = ()  # slots that it takes something from
+    changes = None  # slots that it changes, if that is known; None: any
     explicit = False  # True: `probs` must be called, so probabilities are computed
 
     def on(self, step: int) -> bool:
@@ -123,7 +124,8 @@ class AttentionControl:
         `(out, p)` also gives probabilities to be recorded, `[slot, F|N, head, query, key]` over any keys."""
 
     def probs(self, p, here: Here):
-        "Change probabilities `[slot, F|N, head, query, key]`; not asked where a control took over."
+        """Change probabilities `[slot, F|N, head, query, key]`; not asked where a control took over. If all
+        controls tell what they change, `here` has only the slots that explicit ones read or change."""
         return p
 
     def output(self, out, here: Here):
@@ -161,16 +163,38 @@ class Processor:
         "Change q, k, v; then a control's own attention, or probabilities to change and keep; or the fast."
         records = [r for r in self.records if r.wants(here)]
         for r in records: r.keep_keys(k, here)
+        came = q, k, v, bias
         for c in controls: q, k, v, bias = c.qkv(q, k, v, bias, here)
         answers = [(c, answer) for c in controls if (answer := c.compute(q, k, v, bias, here)) is not None]
         if answers: out, p = self.taken_over(answers, controls, records, (*q.shape[:-1], v.shape[-1]))
-        elif not records and not any(c.explicit for c in controls): return fast_attention(q, k, v, bias)
-        else:
-            p = probabilities(q, k, bias)
-            for c in controls: p = c.probs(p, here)
-            out = p.to(v.dtype) @ v
+        elif not records: return self.unrecorded(controls, came, (q, k, v, bias), here)
+        else: out, p = self.written(controls, q, k, v, bias, here)
         for r in records: r.keep(p, here)
         return out
+
+    def written(self, controls, q, k, v, bias, here):
+        "Output and probabilities, with the latter written out and changed."
+        p = probabilities(q, k, bias)
+        for c in controls: p = c.probs(p, here)
+        return p.to(v.dtype) @ v, p
+
+    def unrecorded(self, controls, came, now, here):
+        """Maps are written out for the slots where a control needs them. If some got a bias, with which
+        kernels are slower, those that none changes go on as they came."""
+        if any(c.changes is None for c in controls):
+            explicit = any(c.explicit for c in controls)
+            return self.written(controls, *now, here)[0] if explicit else fast_attention(*now)
+        mapped = {s for c in controls if c.explicit for s in (*c.reads, *c.changes)}
+        changed = {s for c in controls for s in c.changes} if now[3] is not came[3] else {*here.slots}
+        rest, found = {*here.slots} - changed - mapped, {}
+        for slots, tensors in ((mapped, now), (changed - mapped, now), (rest, came)):
+            if not (rows := [i for i, s in enumerate(here.slots) if s in slots]): continue
+            part, there = [_rows(x, rows) for x in tensors], tuple(here.slots[i] for i in rows)
+            if slots is mapped: out, _ = self.written(controls, *part, replace(here, slots=there))
+            else: out = fast_attention(*part)
+            if len(rows) == len(here.slots): return out
+            found |= zip(rows, out)
+        return torch.stack([found[i] for i in range(len(here.slots))])
 
     def taken_over(self, answers, controls, records, shape):
         "Output and probabilities (or None) of the control that took over; `ValueError` if one misses them."
@@ -237,21 +261,21 @@ def attend(
 
     Contexts nest: an outer one's controls and recordings go on, and hear the inner one's `begin`."""
     records = [] if record is None else [record]
-    for x in (*controls, *records): find_sites(unet, x.kinds, x.sites)
-    original, at = dict(unet.attn_processors), Attending(record)
-    processors = dict(original)
-    for site in all_sites(unet):
-        key = f'{site.name}.processor'
+    sites, at, before = all_sites(unet), Attending(record), []
+    for x in (*controls, *records): sites_among(sites, x.kinds, x.sites)
+    for site in sites:
+        attn = unet.get_submodule(site.name)
         mine, heard = ([x for x in xs if site.matches(x.kinds, x.sites)] for xs in (controls, records))
-        outer = original[key]
+        outer = attn.get_processor()
         if isinstance(outer, Processor):
             _check_thread(outer)
             mine, heard = outer.controls + mine, outer.records + heard
-        elif mine or heard: _check_plain(unet, site)
-        if mine or heard: processors[key] = Processor(site, mine, heard, at)
-    unet.set_attn_processor(dict(processors))
+        elif mine or heard: _check_plain(attn, site)
+        if mine or heard: before.append((attn, outer, Processor(site, mine, heard, at)))
+    for attn, _, processor in before: attn.set_processor(processor)
     try: yield at
-    finally: unet.set_attn_processor(dict(original))
+    finally:
+        for attn, outer, _ in before: attn.set_processor(outer)
 
 
 @contextmanager
@@ -260,16 +284,22 @@ def showing(
     window: Window,
 ):
     "Within, the UNet is shown these frames of the clip that `begin` tells of; whoever listens is told."
-    at = next((p.at for p in unet.attn_processors.values() if isinstance(p, Processor)), None)
-    if at is None or len(window) == window.frames: yield
+    found = () if len(window) == window.frames else unet.attn_processors.values()  # the whole clip
+    at = next((p.at for p in found if isinstance(p, Processor)), None)
+    if at is None: yield
     else:
         at.window = window
         try: yield
         finally: at.window = None
 
 
-def _check_plain(unet, site):
-    attn = unet.get_submodule(site.name)
+def _rows(x, rows):
+    "Some slots of a batch; all of something that is the same for all, and of nothing."
+    if x is None or len(x) in (1, len(rows)): return x
+    return torch.stack([x[i] for i in rows])
+
+
+def _check_plain(attn, site):
     name = type(attn.processor).__name__
     parts = ('group_norm', 'spatial_norm', 'added_kv_proj_dim')
     odd = [part for part in parts if getattr(attn, part, None) is not None]

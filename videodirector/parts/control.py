@@ -8,7 +8,7 @@ __all__ = ['SLOTS', 'match_words', 'Alignment', 'refine', 'replace_words', 'firs
 
 # %% ../../nbs/08_control.ipynb #6b8fc9e9
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 from ..attention.processor import AttentionControl, Here
@@ -152,6 +152,9 @@ class CrossControl(AttentionControl):
     @property
     def reads(self): return (self.source,)
 
+    @property
+    def changes(self): return (self.target,)
+
     def on(self, step: int) -> bool: return bool(self.schedule[step].any())
 
     def probs(self, p, here: Here):
@@ -177,6 +180,9 @@ class LayoutControl(AttentionControl):
     @property
     def reads(self): return (self.source,)
 
+    @property
+    def changes(self): return (self.target,)
+
     def on(self, step: int) -> bool: return step in self.steps
 
     def active(self, here: Here) -> bool: return self.on(here.step) and here.tokens <= self.max_tokens
@@ -195,10 +201,14 @@ class MutualControl(AttentionControl):
     pairs: tuple = (('edit_uncond', 'source_uncond'), ('edit_cond', 'source_cond'))  # (target, source)
     neutral: bool = False  # count a key that is seen twice half each time: two equal ones are then as one
     sites: str = 'up_blocks.*'
+    grids: dict = field(default_factory=dict, init=False, repr=False)  # what `hidden` has found, by grid
     kinds = ('spatial',)
 
     @property
     def reads(self): return tuple(source for _, source in self.pairs)
+
+    @property
+    def changes(self): return tuple(target for target, _ in self.pairs)
 
     def on(self, step: int) -> bool: return step in self.steps
 
@@ -222,8 +232,11 @@ class MutualControl(AttentionControl):
         if len(self.mask) != here.clip_frames:
             raise ValueError(f'the mask has {len(self.mask)} frames, the video {here.clip_frames}; give one '
                              'for each frame')
-        mask = replace(self.mask, values=here.seen(self.mask.values))
-        return (mask.at(*here.size) > self.coverage).flatten(1).to(device)
+        key = here.size, here.window, device
+        if key not in self.grids:
+            mask = replace(self.mask, values=here.seen(self.mask.values))
+            self.grids[key] = (mask.at(*here.size) > self.coverage).flatten(1).to(device)
+        return self.grids[key]
 
 # %% ../../nbs/08_control.ipynb #7b6902c7
 SLOTS = ('edit_uncond', 'edit_cond', 'source_uncond', 'source_cond')

@@ -126,17 +126,18 @@ def decoupled_losses(
     weights: dict,  # {site: weight} from `STDG.sites`
 ) -> dict[str, Tensor]:  # a scalar by name of its weight: eta_f, eta_b, zeta_f, zeta_b
     "The four losses: mean over sites of weighted temporal and spatial losses, in foreground and background."
-    losses = {}
+    losses, grids = {}, {}
     for name, kind in TERMS.items():
         parts, count = [], 0
         for site, weight in weights.items():
             if site.kind != kind: continue
             count += 1
             if not weight: continue
-            h, w = now[site].shape[:2] if kind == 'temporal' else now[site].shape[1:3]
-            m = on_grid(mask, h, w).to(now[site].device)
+            size = now[site].shape[:2] if kind == 'temporal' else now[site].shape[1:3]
+            if size not in grids: grids[size] = on_grid(mask, *size).to(now[site].device)
+            m = grids[size] if name[-1] == 'f' else 1 - grids[size]
             loss = temporal_loss if kind == 'temporal' else spatial_loss
-            parts.append(weight * loss(before[site], now[site], m if name[-1] == 'f' else 1 - m))
+            parts.append(weight * loss(before[site], now[site], m))
         if parts: losses[name] = sum(parts) / count
     return losses
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass
 
 # %% ../../nbs/parts/settings.ipynb #a4c28072
+from ..attention.sites import KINDS, sites_among
 from ..base.given import check_type
 from ..base.settings import check_options, option
 from ..sampling.forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS
@@ -64,8 +65,9 @@ class STDG:
         """Weight of each attention site in the blocks of the kinds that some term needs; a `ValueError`
         listing the sites for a block that has none. A site of weight 0 still counts in the mean over the
         sites, as in the official code."""
+        known = model.sites(KINDS)
         return {site: w for kind in ('temporal', 'spatial') for name, w in self.blocks_of(kind).items()
-                for site in model.sites(kind, f'{name}.*')}
+                for site in sites_among(known, kind, f'{name}.*')}
 
 # %% ../../nbs/parts/settings.ipynb #5e7a01c3
 def steps_option() -> Field:

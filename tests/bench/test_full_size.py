@@ -1,0 +1,52 @@
+"The official schedule and this package find the same, part by part, and the command goes through all of it on a thin model."
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from videodirector.bench.full_size import PARTS, TINY, Clock, build_model, compare, main, make_case
+from videodirector.parts.settings import STDG
+
+CPU = torch.device('cpu')
+
+
+@pytest.fixture(scope='module')
+def compared():
+    "Both in double precision, every weight of the guidance at work."
+    case = make_case(TINY, steps=3, updates=2)
+    case = replace(case, invert=replace(case.invert, stdg=STDG(.5, 1., .25, .5)), edit=replace(case.edit, weights={'tiger': 2}))
+    return compare(build_model(TINY, CPU, torch.float64), case)
+
+
+@pytest.mark.parametrize('part', ['pivots', 'null', 'end', 'guidance', 'latents', 'video'])
+def test_both_find_the_same(compared, part):
+    _, theirs, ours = compared
+    found, expected = ours[part], theirs[part]
+    assert found.shape == expected.shape and expected.abs().max() > 0
+    away = ((found - expected).abs().max() / expected.abs().max()).item()
+    assert away < (1e-6 if part == 'video' else 1e-10), away  # a clip is kept in single precision
+
+
+def test_every_part_is_timed(compared):
+    row, *_ = compared
+    assert [*row['parts']] == [*PARTS] and all(part['plain'] > 0 and part['ours'] > 0 for part in row['parts'].values())
+    total = sum(row['parts'][name]['ours'] for name in PARTS[:5])
+    assert row['parts']['inversion']['ours'] == pytest.approx(total)
+
+
+def test_a_clock_knows_only_parts_that_were_named():
+    clock = Clock(CPU)
+    for part in ('a', 'a', 'b', 'a', None, None): clock.turn(part)
+    assert [*clock.seconds] == ['a', 'b'] and clock.peak == {}
+
+
+def test_the_command_writes_what_it_measured(tmp_path, capsys):
+    main(['--tiny', '--device', 'cpu', '--steps', '2', '--updates', '1', '--out', str(tmp_path / 'a.json')])
+    report = json.loads((tmp_path / 'a.json').read_text())
+    assert [(row['steps'], row['updates']) for row in report['rows']] == [(2, 1)] and report['dtype'] == 'float32'
+    assert capsys.readouterr().out.count('| inversion |') == 1 and [*tmp_path.iterdir()] == [tmp_path / 'a.json']
+
+
+def test_no_place_for_the_figures_is_told_before_the_work(tmp_path):
+    with pytest.raises(ValueError, match='is a folder'): main(['--tiny', '--out', str(tmp_path)])
