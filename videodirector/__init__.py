@@ -15,6 +15,7 @@ HOMES = dict(
     Inversion='methods.videodirector', Edit='methods.api', Clip='methods.api', Run='base.run',
     Mask='data.mask', InvertSettings='parts.settings', EditSettings='parts.settings', STDG='parts.settings',
     find_preset='methods.presets',
+    fit_to_card='methods.cost',
     load_world_model='models.animatediff', load_animatediff='models.sources', read_video='data.video',
     write_video='data.video', read_mask='data.mask',
     Recording='attention.recording',

@@ -1,4 +1,5 @@
 "What `edit` and `demo` leave behind and print."
+import argparse
 import json
 import resource
 import shutil
@@ -8,18 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from app_cases import SOURCE, TARGET, clip, run, tiny  # noqa: F401
 from image_cases import image_model
 from PIL import Image
 
 from videodirector.app import jobs
+from videodirector.app.checks import fit_memory
 from videodirector.app.cli import parser
 from videodirector.app.jobs import WRITTEN
 from videodirector.data.frames import clip_info
 from videodirector.data.video import read_video, to_bytes
+from videodirector.methods import cost
 from videodirector.methods.presets import find_preset
 from videodirector.methods.videodirector import Inversion
 from videodirector.metrics.pixels import psnr
+from videodirector.models.cards import GIB
+from videodirector.parts.settings import InvertSettings
 from videodirector.show.clips import write_gif
 from videodirector.world.pairs import demo_scenes
 
@@ -250,3 +256,32 @@ def test_a_long_clip_is_edited_in_windows(run, tmp_path):
     assert run('--overwrite', window=16, overlap=4, **again)[0] == 0
     code, _, error = run('--overwrite', **again)
     assert code == 2 and 'was made in windows of the frames 0–11, 8–20, 17–29; edit in the same ones' in error
+
+
+# memory
+
+def test_a_preset_of_memory_changes_nothing_but_what_is_remembered(run, tiny, tmp_path):
+    small = dict(frames=2, size='16x16')
+    assert run(**small)[0] == 0
+    plain = Inversion.load(tmp_path / 'out/inversion.safetensors')
+    assert run('--overwrite', '--card', 't4', **small)[0] == 0 and tiny.unet.is_gradient_checkpointing
+    assert torch.allclose(Inversion.load(tmp_path / 'out/inversion.safetensors').null.embeddings, plain.null.embeddings, atol=1e-4)
+    assert run('--overwrite', **small)[0] == 0 and not tiny.unet.is_gradient_checkpointing
+
+
+def test_what_does_not_fit_is_refused_before_the_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, 'room_for', lambda model: 10)
+    monkeypatch.setattr(cost, 'memory_of', lambda *_: {'null text': 20 * GIB})
+    code, out, err = run()
+    assert code == 2 and out == '' and '4 frames of 32×48 take 20.0 GiB with the preset of memory' in err and not (tmp_path / 'out').exists()
+
+
+def test_what_it_takes_is_told_unless_it_shall_be_quiet(tiny, capsys):
+    how = argparse.Namespace(card=None, quiet=False)
+    fit_memory(how, tiny, 2, (16, 16), InvertSettings(steps=2))
+    told = capsys.readouterr()
+    assert told.out == '' and told.err.startswith('At most') and 'for the inversion' in told.err
+    fit_memory(argparse.Namespace(card='t4', quiet=True), tiny, 2, (16, 16), object())  # another method's settings
+    assert capsys.readouterr().err == '' and tiny.unet.is_gradient_checkpointing
+    fit_memory(argparse.Namespace(card=None, quiet=True), tiny, 2, (16, 16), InvertSettings(steps=2))
+    assert capsys.readouterr().err == '' and not tiny.unet.is_gradient_checkpointing

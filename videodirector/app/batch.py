@@ -127,7 +127,7 @@ def job_of(
 
 # %% ../../nbs/app/batch.ipynb #0f6c48ea
 WEIGHTS = ('model', 'motion_adapter', 'lora', 'config', 'pooled', 'device')  # options that choose a model
-HOW = {'started', 'overwrite', 'quiet', 'device', 'keep', 'out', 'json', 'debug'}  # not what is asked for
+HOW = {'started', 'overwrite', 'quiet', 'device', 'card', 'keep', 'out', 'json', 'debug'}  # not what is asked
 
 
 def do_job(

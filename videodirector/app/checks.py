@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ask_preset', 'stored_inversion', 'check_edit', 'settings_in', 'check_inputs_stay', 'check_outputs', 'click_in',
-           'fitting_size', 'in_windows', 'check_size', 'check_words', 'warn_unknown']
+           'fitting_size', 'in_windows', 'check_size', 'check_words', 'fit_memory', 'warn_unknown']
 
 # %% ../../nbs/app/checks.ipynb #f2d09af4
 import argparse
@@ -17,6 +17,7 @@ from .options import changes_in, given
 from ..base.settings import changed
 from ..base.store import check_file
 from ..methods.presets import find_preset
+from ..models.cards import CARDS
 from ..parts.settings import InvertSettings
 
 # %% ../../nbs/app/checks.ipynb #0db53613
@@ -178,6 +179,24 @@ def check_words(
     for word in words: find_words(model.tokenizer, prompt, word)
 
 # %% ../../nbs/app/checks.ipynb #0fd6bccd
+def fit_memory(
+    args: argparse.Namespace,  # card, quiet
+    model,  # a `VideoModel` on its device
+    frames: int,
+    size: tuple[int, int],  # height, width
+    settings,  # of a method's inversion
+    inverted: bool = False,  # is that done already?
+) -> None:
+    """Let the model spare as much memory as the job needs, and say on stderr what it will take; a
+    `ValueError` if it does not fit. Of a method that inverts otherwise only what was named is spared."""
+    from videodirector.methods.cost import fit_to_card
+    from videodirector.models.memory import spare
+    if isinstance(settings, InvertSettings):
+        told = fit_to_card(model, frames, size, settings, args.card, inverted)
+        if not args.quiet: print(told, file=sys.stderr)
+    elif args.card: spare(model, CARDS[args.card])
+
+
 def warn_unknown(
     model,  # the embedded model
     *prompts: str,

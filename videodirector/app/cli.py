@@ -230,7 +230,8 @@ def sentence(
     "What went wrong, on one line, and what to do."
     reason = line_of(error)
     if isinstance(error, MemoryError) or 'out of memory' in reason.lower():
-        return 'there is not enough memory (out of memory); take fewer --frames or a smaller --size.'
+        return ('there is not enough memory (out of memory); take fewer --frames, a smaller --size or '
+                '--card t4.')
     if isinstance(error, OSError) and error.filename is not None:
         return f'{str(error.filename)!r} cannot be used ({reason}); choose another place, or make room.'
     if isinstance(error, (ValueError, TypeError, FloatingPointError, ImportError, OSError)):

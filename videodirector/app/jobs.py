@@ -16,8 +16,8 @@ from pathlib import Path
 
 # %% ../../nbs/app/jobs.ipynb #5e88026a
 from .checks import (
-    ask_preset, check_edit, check_inputs_stay, check_size, check_words, click_in, fitting_size, in_windows,
-    settings_in, stored_inversion, warn_unknown)
+    ask_preset, check_edit, check_inputs_stay, check_size, check_words, click_in, fit_memory, fitting_size,
+    in_windows, settings_in, stored_inversion, warn_unknown)
 from .options import given
 from .reports import as_json
 from ..base.quiet import quieten
@@ -175,6 +175,7 @@ def run_demo(
         render, truth = (scene.render(args.frames) for scene in (source, target))
         write_video(folder / 'source.mp4', render.video, args.fps)
         clip = Clip(read_video(folder / 'source.mp4', None), source.caption, render.mask)
+        fit_memory(args, model, args.frames, render.video.shape[2:], work.invert)
         case = Case(clip, target.caption, region, kind, truth, target.attributes)
         return finish(args, edit_clip(model, case, work, folder, judge), seconds, folder)
 
@@ -224,6 +225,7 @@ def run_edit(
         check_words(model, args.source, 'source')
         check_words(model, args.target, 'target', words_asked(work.edit))
         if judge: warn_unknown(model, args.source, args.target)
+        fit_memory(args, model, frames, size, stored.settings if stored else work.invert, bool(stored))
         video, mask = read_video(args.video, frames, size), stored and stored.mask
         if stored: check_same_clip(model, stored, video)
         if args.mask: mask = Mask(read_mask(args.mask, frames, size, args.video).hard)  # codecs soften edges

@@ -18,6 +18,7 @@ from pathlib import Path
 # %% ../../nbs/app/options.ipynb #648b7bba
 from ..attention.windows import LENGTH, OVERLAP
 from ..base.settings import changed, kind_of, parse_value
+from ..models.cards import CARDS
 from ..parts.settings import EditSettings, InvertSettings
 
 # %% ../../nbs/app/options.ipynb #6d0eb607
@@ -226,6 +227,9 @@ def method_options(
     add('--overwrite', action='store_true', help='replace the results of an earlier run that are there')
     fps_option(parser)
     device_option(parser)
+    cards = ', '.join(f'{card.name} ({card.summary})' for card in CARDS.values())
+    add('--card', choices=[*CARDS],
+        help=f'preset of memory: {cards} (default: on a GPU the first that fits into what is free)')
     for title, settings in zip(('inversion', 'edit'), kinds):
         settings_options(parser.add_argument_group(f'settings of the {title}'), settings, leave)
 

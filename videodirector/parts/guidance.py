@@ -72,7 +72,7 @@ class Listener(AttentionControl):
     def qkv(self, q, k, v, bias, here):
         if here.site.kind == 'temporal': x = probabilities(q, k, bias)[0].unflatten(0, here.size)
         else: x = k[0].transpose(1, 2).flatten(2).unflatten(1, here.size)  # heads back into channels
-        self.heard[here.site] = wide(x)
+        self.heard.setdefault(here.site, wide(x))  # a recomputed block says it once more
         if self.stop and len(self.heard) == len(self.sites): raise Enough
         return q, k, v, bias
 

@@ -1,0 +1,117 @@
+"What a job is told to take: how it grows, which preset is chosen, and what is refused."
+import pytest
+import torch
+from sentences import refuses
+
+from videodirector.methods import cost as module
+from videodirector.methods.cost import (
+    TIMED, Timed, estimate_of, fit_to_card, fit_work, memory_of, seconds_of, time_call)
+from videodirector.models.cards import CARDS, GIB
+from videodirector.models.memory import weight_of
+from videodirector.bench.memory import random_animatediff
+from videodirector.parts.settings import STDG, InvertSettings
+
+GUIDED = InvertSettings(steps=50, stdg=STDG())
+
+
+@pytest.fixture(scope='module')
+def full(): return random_animatediff(device='meta')
+
+
+def peaks(model, frames=16, size=(512, 512), settings=GUIDED):
+    return {name: max(memory_of(model, frames, size, settings, card).values()) for name, card in CARDS.items()}
+
+
+def test_each_preset_fits_on_its_card(full):
+    assert all(peak <= CARDS[name].gib * GIB for name, peak in peaks(full).items())
+
+
+def test_presets_are_in_order(full):
+    sizes = [*peaks(full).values()]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def grown(full, part, frames=16, size=(512, 512), card='80gb'):
+    "Without weights, and what an inversion keeps."
+    settings = InvertSettings(steps=2, null='none')
+    return memory_of(full, frames, size, settings, CARDS[card])[part] - weight_of(*full.parts)
+
+
+def test_it_grows_with_frames_and_size(full):
+    one = grown(full, 'edit')
+    assert grown(full, 'edit', 32) == pytest.approx(2 * one, rel=.01)
+    assert grown(full, 'edit', size=(256, 512)) == pytest.approx(one / 2, rel=.01)
+
+
+def test_a_long_clip_is_seen_in_windows(full):
+    long, whole = (memory_of(full, frames, (512, 512), InvertSettings(steps=2), CARDS['t4'])['null text'] for frames in (160, 16))
+    assert whole < long < 1.2 * whole  # pivots and null texts of all frames are kept
+
+
+def test_full_precision_takes_twice(full):
+    twice = random_animatediff(device='meta', dtype=torch.float32)
+    half, whole = (max(memory_of(model, 16, (512, 512), GUIDED, CARDS['80gb']).values()) for model in (full, twice))
+    assert whole == pytest.approx(2 * half, rel=.05)
+
+
+def test_parts_are_those_that_are_asked_for(full):
+    plain = memory_of(full, 16, (512, 512), InvertSettings(null='source'), CARDS['80gb'])
+    assert plain.keys() == {'encoding', 'inversion', 'edit', 'decoding'}
+    assert memory_of(full, 16, (512, 512), GUIDED, CARDS['80gb']).keys() == plain.keys() | {'null text', 'guidance'}
+
+
+@pytest.mark.parametrize('gib, name', [(79, '80gb'), (25, '80gb'), (22, '24gb'), (14, 't4'), (8.5, 't4')])
+def test_the_quickest_that_fits_is_chosen(full, gib, name):
+    assert estimate_of(full, 16, (512, 512), GUIDED, room=gib * GIB).card.name == name
+
+
+def test_what_fits_nowhere_is_refused(full):
+    refuses('with the preset of memory .t4., and 6.0 GiB are free; take fewer frames, a smaller size or shorter windows',
+            estimate_of, full, 16, (512, 512), GUIDED, room=6 * GIB)
+    refuses('16 frames of 512×512 take .* preset of memory .80gb., and 14.0 GiB are free; .* another preset',
+            estimate_of, full, 16, (512, 512), GUIDED, '80gb', 14 * GIB)
+    assert estimate_of(full, 8, (512, 512), GUIDED, room=6 * GIB).card.name == 't4'
+
+
+def test_an_inverted_clip_needs_less(full):
+    assert estimate_of(full, 16, (512, 512), GUIDED, room=14 * GIB, inverted=True).card.name == '80gb'
+
+
+def test_other_models_are_not_refused(tiny_model):
+    assert memory_of(tiny_model, 16, (64, 64), GUIDED, CARDS['80gb']) == {}
+    assert estimate_of(tiny_model, 16, (64, 64), room=1).peak == 0
+
+
+# time
+
+def test_the_fit_finds_what_it_was_made_of():
+    def timed(updates, steps=10): return Timed('cuda', .5, 1, 2, steps, updates, 1 + .5 * steps * (4 + 3 * updates), 2 + .5 * steps * 6)
+    found = fit_work([timed(1), timed(10), timed(3, 50)])
+    assert found == pytest.approx(dict(encode=2, decode=4, step=4, update=3, edit=6))
+
+
+@pytest.mark.parametrize('timed', TIMED)
+def test_what_was_timed_is_told(timed):
+    settings = InvertSettings(steps=timed.steps, inner_steps=timed.updates, stdg=STDG())
+    found = seconds_of(timed.kind, timed.call, settings, CARDS['80gb'])
+    assert found == pytest.approx(dict(inversion=timed.invert, edit=timed.edit), rel=.05)
+
+
+def test_time_grows_with_steps_updates_and_what_is_computed_twice():
+    def told(card='80gb', **changes): return seconds_of('cuda', 1., InvertSettings(**dict(steps=10, inner_steps=2) | changes), CARDS[card])
+    plain = told()
+    assert all(told(steps=20)[part] > 1.8 * plain[part] for part in plain)
+    assert told(inner_steps=4)['inversion'] > plain['inversion'] and told(inner_steps=4)['edit'] == plain['edit']
+    assert told(null='none')['inversion'] < plain['inversion']
+    assert plain['inversion'] < told('24gb')['inversion'] < told('t4')['inversion']
+    assert seconds_of('mps', 1., InvertSettings(), CARDS['80gb']) == seconds_of('cuda', 1., InvertSettings(), CARDS['80gb'])
+
+
+def test_a_model_is_fitted_and_told(tiny_model, monkeypatch):
+    assert time_call(tiny_model, 2, (32, 48)) > 0
+    monkeypatch.setattr(module, 'time_call', lambda *_: 1.)
+    told = fit_to_card(tiny_model, 2, (32, 48), InvertSettings(steps=2, null='none'), 't4')
+    assert tiny_model.unet.is_gradient_checkpointing and told.card is CARDS['t4']
+    assert str(told).startswith('At most ') and 'for the inversion' in str(told) and 'preset of memory t4, blocks and motion computed twice' in str(told)
+    assert [*fit_to_card(tiny_model, 2, (32, 48), inverted=True).seconds] == ['edit']
+    assert not tiny_model.unet.is_gradient_checkpointing
