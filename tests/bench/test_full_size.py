@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from videodirector.bench.full_size import PARTS, TINY, Clock, build_model, compare, main, make_case
+from videodirector.bench import full_size as module
+from videodirector.bench.full_size import PARTS, Clock, compare, main, make_case
+from videodirector.bench.untrained import TINY, build_model
 from videodirector.parts.settings import STDG
 
 CPU = torch.device('cpu')
@@ -14,8 +16,8 @@ CPU = torch.device('cpu')
 @pytest.fixture(scope='module')
 def compared():
     "Both in double precision, every weight of the guidance at work."
-    case = make_case(TINY, steps=3, updates=2)
-    case = replace(case, invert=replace(case.invert, stdg=STDG(.5, 1., .25, .5)), edit=replace(case.edit, weights={'tiger': 2}))
+    case = make_case(TINY, steps=2, updates=2)  # SA-I in the first step, SA-II in the second, where guidance pulls
+    case = replace(case, invert=replace(case.invert, stdg=STDG(.5, 1., .25, .5)), edit=replace(case.edit, tau_s=.5, weights={'tiger': 2}))
     return compare(build_model(TINY, CPU, torch.float64), case)
 
 
@@ -41,11 +43,17 @@ def test_a_clock_knows_only_parts_that_were_named():
     assert [*clock.seconds] == ['a', 'b'] and clock.peak == {}
 
 
-def test_the_command_writes_what_it_measured(tmp_path, capsys):
-    main(['--tiny', '--device', 'cpu', '--steps', '2', '--updates', '1', '--out', str(tmp_path / 'a.json')])
+def test_the_command_writes_what_it_measured(compared, tmp_path, capsys, monkeypatch):
+    asked = []
+    def seen(model, case):
+        asked.append((model.dtype, case.invert.steps, case.invert.inner_steps))
+        return compared
+    monkeypatch.setattr(module, 'compare', seen)
+    main(['--tiny', '--device', 'cpu', '--steps', '5', '7', '--updates', '4', '--out', str(tmp_path / 'a.json')])
+    assert asked == [(torch.float32, 2, 1), (torch.float32, 5, 4), (torch.float32, 7, 4)], 'first it warms up'
     report = json.loads((tmp_path / 'a.json').read_text())
-    assert [(row['steps'], row['updates']) for row in report['rows']] == [(2, 1)] and report['dtype'] == 'float32'
-    assert capsys.readouterr().out.count('| inversion |') == 1 and [*tmp_path.iterdir()] == [tmp_path / 'a.json']
+    assert [row['parts'].keys() for row in report['rows']] == 2 * [compared[0]['parts'].keys()] and report['dtype'] == 'float32'
+    assert capsys.readouterr().out.count('| inversion |') == 2 and [*tmp_path.iterdir()] == [tmp_path / 'a.json']
 
 
 def test_no_place_for_the_figures_is_told_before_the_work(tmp_path):

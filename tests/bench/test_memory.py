@@ -7,17 +7,20 @@ from torch import nn
 
 from videodirector.bench import memory as module
 from videodirector.bench.counting import Shapes
-from videodirector.bench.memory import SD15, SMALL, Parts, held_to, main, memory_table, random_animatediff
+from videodirector.bench.memory import Parts, held_to, main, memory_table
+from videodirector.bench.untrained import FULL, build_model
 from videodirector.methods.cost import BYTES
+from videodirector.models.animatediff import load_world_model
 from videodirector.models.cards import CARDS, GIB, RECOMPUTED
 from videodirector.models.memory import weight_of
 from videodirector.models.recompute import set_recomputed
+from videodirector.parts.control import MutualControl
 
-DRY = '--small --device cpu --dtype float32 --frames 2 --height 64 --width 64 --steps 2 --updates 2'.split()
+DRY = '--tiny --device cpu --dtype float32 --frames 1 --height 64 --width 64 --steps 2 --updates 2'.split()
 
 
 @pytest.fixture(scope='module')
-def full(): return random_animatediff(device='meta')
+def full(): return build_model(FULL, torch.device('meta'), torch.float16)
 
 
 def test_a_count_by_hand():
@@ -43,15 +46,20 @@ def test_attention_writes_no_table_down():
 
 def test_the_true_architecture_takes_what_is_told(full):
     parts = Parts(full, 16, 64, 64)
-    def most(run): return parts.shapes.most(run) / (16 * 64 * 64)
-    assert most(parts.call) == pytest.approx(BYTES[SD15]['call'], rel=.01)
     set_recomputed(parts.model.unet, RECOMPUTED)
-    assert most(parts.update) == pytest.approx(BYTES[SD15]['update'][RECOMPUTED], rel=.01)
+    assert parts.shapes.most(parts.update) / (16 * 64 * 64) == pytest.approx(BYTES[FULL.unet]['update'][RECOMPUTED], rel=.01)
+
+
+def test_the_embedded_model_takes_what_is_told():
+    model = load_world_model('cpu', torch.float16)
+    parts, told = Parts(model, 16, 16, 16), BYTES[tuple(model.unet.config.block_out_channels)]
+    for part, run in dict(call=parts.call, edit=lambda: parts.edit(MutualControl(range(1), neutral=True))).items():
+        assert parts.shapes.most(run) / 16**3 == pytest.approx(told[part], rel=.01), part
 
 
 @pytest.mark.parametrize('part, again, gib', [('call', None, 3.8), ('update', (), 22.8), ('update', ('blocks',), 13.9)])
 def test_what_was_measured_on_an_h100(full, part, again, gib):
-    taken = BYTES[SD15][part] if again is None else BYTES[SD15][part][again]
+    taken = BYTES[FULL.unet][part] if again is None else BYTES[FULL.unet][part][again]
     assert (weight_of(*full.parts) + taken * 16 * 64 * 64) / GIB == pytest.approx(gib, abs=.1)
 
 
@@ -74,4 +82,7 @@ def test_a_preset_that_does_not_fit_does_not_end_the_others(monkeypatch, capsys)
 
 def test_only_a_gpu_is_held():
     with held_to(torch.device('cpu'), 1e-9): torch.empty(1000)
-    assert random_animatediff(SMALL, dtype=torch.float32).unet.config.block_out_channels == SMALL
+
+
+def test_no_place_for_the_figures_is_told_before_the_work(tmp_path):
+    with pytest.raises(ValueError, match='is a folder'): main([*DRY, '--out', str(tmp_path)])

@@ -8,14 +8,14 @@ from videodirector.methods.cost import (
     TIMED, Timed, estimate_of, fit_to_card, fit_work, memory_of, seconds_of, time_call)
 from videodirector.models.cards import CARDS, GIB
 from videodirector.models.memory import weight_of
-from videodirector.bench.memory import random_animatediff
+from videodirector.bench.untrained import FULL, build_model
 from videodirector.parts.settings import STDG, InvertSettings
 
 GUIDED = InvertSettings(steps=50, stdg=STDG())
 
 
 @pytest.fixture(scope='module')
-def full(): return random_animatediff(device='meta')
+def full(): return build_model(FULL, torch.device('meta'), torch.float16)
 
 
 def peaks(model, frames=16, size=(512, 512), settings=GUIDED):
@@ -49,7 +49,7 @@ def test_a_long_clip_is_seen_in_windows(full):
 
 
 def test_full_precision_takes_twice(full):
-    twice = random_animatediff(device='meta', dtype=torch.float32)
+    twice = build_model(FULL, torch.device('meta'), torch.float32)
     half, whole = (max(memory_of(model, 16, (512, 512), GUIDED, CARDS['80gb']).values()) for model in (full, twice))
     assert whole == pytest.approx(2 * half, rel=.05)
 

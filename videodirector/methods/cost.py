@@ -25,7 +25,7 @@ BYTES = {
         update={(): 326903, ('blocks',): 182653, RECOMPUTED: 63543},
         guidance={(): 243210, ('blocks',): 145271, RECOMPUTED: 49994}),
     (48, 64, 128): dict(
-        encode=16768, decode=24608, call=2472, edit=10525,
+        encode=16768, decode=24608, call=2472, edit=9894,
         update={(): 24994, ('blocks',): 14595, RECOMPUTED: 6784},
         guidance={(): 29111, ('blocks',): 18482, RECOMPUTED: 10550})}
 EDITING = ('encoding', 'edit', 'decoding')  # parts of a job that is inverted already
