@@ -17,7 +17,7 @@ from PIL import Image
 from videodirector.app import jobs
 from videodirector.app.checks import fit_memory
 from videodirector.app.cli import parser
-from videodirector.app.jobs import WRITTEN
+from videodirector.app.jobs import WRITTEN, Work
 from videodirector.data.frames import clip_info
 from videodirector.data.video import read_video, to_bytes
 from videodirector.methods import cost
@@ -25,7 +25,7 @@ from videodirector.methods.presets import find_preset
 from videodirector.methods.videodirector import Inversion
 from videodirector.metrics.pixels import psnr
 from videodirector.models.cards import GIB
-from videodirector.parts.settings import InvertSettings
+from videodirector.parts.settings import STDG, EditSettings, InvertSettings
 from videodirector.show.clips import write_gif
 from videodirector.world.pairs import demo_scenes
 
@@ -276,12 +276,28 @@ def test_what_does_not_fit_is_refused_before_the_work(run, tmp_path, monkeypatch
     assert code == 2 and out == '' and '4 frames of 32×48 take 20.0 GiB with the preset of memory' in err and not (tmp_path / 'out').exists()
 
 
+def fitted(tiny, capsys, invert, edit=EditSettings(), **how):
+    "What is told of a job, on stdout and on stderr."
+    fit_memory(argparse.Namespace(**dict(card=None, quiet=True) | how), tiny, 2, (16, 16), Work(None, invert, edit, None, 8))
+    return capsys.readouterr()
+
+
 def test_what_it_takes_is_told_unless_it_shall_be_quiet(tiny, capsys):
-    how = argparse.Namespace(card=None, quiet=False)
-    fit_memory(how, tiny, 2, (16, 16), InvertSettings(steps=2))
-    told = capsys.readouterr()
+    told = fitted(tiny, capsys, InvertSettings(steps=2), quiet=False)
     assert told.out == '' and told.err.startswith('At most') and 'for the inversion' in told.err
-    fit_memory(argparse.Namespace(card='t4', quiet=True), tiny, 2, (16, 16), object())  # another method's settings
-    assert capsys.readouterr().err == '' and tiny.unet.is_gradient_checkpointing
-    fit_memory(argparse.Namespace(card=None, quiet=True), tiny, 2, (16, 16), InvertSettings(steps=2))
-    assert capsys.readouterr().err == '' and not tiny.unet.is_gradient_checkpointing
+    assert fitted(tiny, capsys, InvertSettings(steps=2)).err == ''
+
+
+def test_what_is_spared_for_one_job_is_not_for_the_next(tiny, capsys):
+    spared = []
+    for invert in (InvertSettings(steps=2), object()):  # of this method, of another
+        for card in ('t4', None): fitted(tiny, capsys, invert, card=card); spared.append(tiny.unet.is_gradient_checkpointing)
+    assert spared == [True, False, True, False]
+
+
+def test_guidance_that_an_edit_asks_for_anew_is_counted(tiny, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cost, 'fit_to_card', lambda *given: asked.append(given[-1]))
+    for stdg in (STDG(), None):
+        for again in (True, False): fitted(tiny, capsys, InvertSettings(stdg=stdg), EditSettings(recompute_guidance=again))
+    assert asked == [True, False, False, False]

@@ -74,7 +74,8 @@ def test_what_fits_nowhere_is_refused(full):
 
 
 def test_an_inverted_clip_needs_less(full):
-    assert estimate_of(full, 16, (512, 512), GUIDED, room=14 * GIB, inverted=True).card.name == '80gb'
+    def chosen(**more): return estimate_of(full, 16, (512, 512), GUIDED, room=14 * GIB, inverted=True, **more).card.name
+    assert chosen() == '80gb' and chosen(again=True) == '24gb', 'guidance that the edit asks for anew goes back through the UNet'
 
 
 def test_other_models_are_not_refused(tiny_model):
@@ -104,6 +105,7 @@ def test_time_grows_with_steps_updates_and_what_is_computed_twice():
     assert told(inner_steps=4)['inversion'] > plain['inversion'] and told(inner_steps=4)['edit'] == plain['edit']
     assert told(null='none')['inversion'] < plain['inversion']
     assert plain['inversion'] < told('24gb')['inversion'] < told('t4')['inversion']
+    assert told(inversion='fixed-point', evaluations=3)['inversion'] == pytest.approx(plain['inversion'] + 10 * 2)
     assert seconds_of('mps', 1., InvertSettings(), CARDS['80gb']) == seconds_of('cuda', 1., InvertSettings(), CARDS['80gb'])
 
 
@@ -112,6 +114,6 @@ def test_a_model_is_fitted_and_told(tiny_model, monkeypatch):
     monkeypatch.setattr(module, 'time_call', lambda *_: 1.)
     told = fit_to_card(tiny_model, 2, (32, 48), InvertSettings(steps=2, null='none'), 't4')
     assert tiny_model.unet.is_gradient_checkpointing and told.card is CARDS['t4']
-    assert str(told).startswith('At most ') and 'for the inversion' in str(told) and 'preset of memory t4, blocks and motion computed twice' in str(told)
+    assert str(told).startswith('At most ') and 'for the inversion' in str(told) and 'preset of memory t4: blocks and motion computed twice' in str(told)
     assert [*fit_to_card(tiny_model, 2, (32, 48), inverted=True).seconds] == ['edit']
     assert not tiny_model.unet.is_gradient_checkpointing

@@ -143,6 +143,7 @@ def do_job(
         before = read_record(record)
         if before.get('asked') == asked and before['status'] == 'done' and not args.overwrite: return
         job.overwrite = args.overwrite or bool(before)
+        if not args.quiet: print(f'{row["name"]}:', file=sys.stderr)
         report = jobs.run_edit(job, load)
         found = dict(status='done', reconstruction=report['psnr'].get('null_text'),
                      outside=report['edit'].get('masked_psnr'), seconds=report['seconds']['total'])

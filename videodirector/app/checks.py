@@ -184,17 +184,18 @@ def fit_memory(
     model,  # a `VideoModel` on its device
     frames: int,
     size: tuple[int, int],  # height, width
-    settings,  # of a method's inversion
-    inverted: bool = False,  # is that done already?
+    work,  # a `Work`: settings of a method's inversion and edit, and what is inverted already
 ) -> None:
     """Let the model spare as much memory as the job needs, and say on stderr what it will take; a
-    `ValueError` if it does not fit. Of a method that inverts otherwise only what was named is spared."""
+    `ValueError` if it does not fit. For a method that inverts otherwise only what was named is spared."""
     from videodirector.methods.cost import fit_to_card
     from videodirector.models.memory import spare
+    settings = work.stored.settings if work.stored else work.invert
     if isinstance(settings, InvertSettings):
-        told = fit_to_card(model, frames, size, settings, args.card, inverted)
+        again = bool(settings.stdg and work.edit.recompute_guidance)
+        told = fit_to_card(model, frames, size, settings, args.card, bool(work.stored), again)
         if not args.quiet: print(told, file=sys.stderr)
-    elif args.card: spare(model, CARDS[args.card])
+    else: spare(model, CARDS[args.card or next(iter(CARDS))])
 
 
 def warn_unknown(

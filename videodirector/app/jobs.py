@@ -175,7 +175,7 @@ def run_demo(
         render, truth = (scene.render(args.frames) for scene in (source, target))
         write_video(folder / 'source.mp4', render.video, args.fps)
         clip = Clip(read_video(folder / 'source.mp4', None), source.caption, render.mask)
-        fit_memory(args, model, args.frames, render.video.shape[2:], work.invert)
+        fit_memory(args, model, args.frames, render.video.shape[2:], work)
         case = Case(clip, target.caption, region, kind, truth, target.attributes)
         return finish(args, edit_clip(model, case, work, folder, judge), seconds, folder)
 
@@ -225,7 +225,7 @@ def run_edit(
         check_words(model, args.source, 'source')
         check_words(model, args.target, 'target', words_asked(work.edit))
         if judge: warn_unknown(model, args.source, args.target)
-        fit_memory(args, model, frames, size, stored.settings if stored else work.invert, bool(stored))
+        fit_memory(args, model, frames, size, work)
         video, mask = read_video(args.video, frames, size), stored and stored.mask
         if stored: check_same_clip(model, stored, video)
         if args.mask: mask = Mask(read_mask(args.mask, frames, size, args.video).hard)  # codecs soften edges
