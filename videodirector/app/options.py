@@ -113,7 +113,8 @@ def output_options() -> argparse.ArgumentParser:  # a parent for others
     "How a command answers."
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('--json', action='store_true', help='print one JSON object instead of a table')
-    parser.add_argument('--quiet', action='store_true', help='no progress bars, and no estimate before the work')
+    parser.add_argument('--quiet', action='store_true',
+                        help='no progress bars, and no estimate before the work')
     parser.add_argument('--debug', action='store_true', help='show tracebacks')
     return parser
 
@@ -229,7 +230,8 @@ def method_options(
     device_option(parser)
     cards = ', '.join(f'{card.name} ({card.summary})' for card in CARDS.values())
     add('--card', choices=[*CARDS],
-        help=f'preset of memory: {cards} (default: the first, on a GPU the first that fits into what is free)')
+        help=f'preset of memory: {cards} (default: the first; on a GPU the first that fits into what is '
+             'free)')
     for title, settings in zip(('inversion', 'edit'), kinds):
         settings_options(parser.add_argument_group(f'settings of the {title}'), settings, leave)
 
