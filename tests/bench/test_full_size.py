@@ -53,6 +53,7 @@ def test_the_command_writes_what_it_measured(compared, tmp_path, capsys, monkeyp
     assert asked == [(torch.float32, 2, 1), (torch.float32, 5, 4), (torch.float32, 7, 4)], 'first it warms up'
     report = json.loads((tmp_path / 'a.json').read_text())
     assert [row['parts'].keys() for row in report['rows']] == 2 * [compared[0]['parts'].keys()] and report['dtype'] == 'float32'
+    assert report['call'] > 0 and report['ceilings'].keys() == {'tflops', 'gbs'}
     assert capsys.readouterr().out.count('| inversion |') == 2 and [*tmp_path.iterdir()] == [tmp_path / 'a.json']
 
 

@@ -21,7 +21,9 @@ from ..base.run import Run
 from ..base.store import atomic_path, check_file
 from . import plain
 from .report import machine, rounded
+from .roofline import ceilings
 from .untrained import FULL, TINY, Sizes, build_model
+from ..methods.cost import time_call
 from ..methods.presets import EXAMPLES, PAPER
 from ..methods.videodirector import edit, invert
 from ..models.api import VideoModel, Wrapped, frozen
@@ -202,11 +204,13 @@ def measure(
     steps: list[int],  # all S
     updates: int,
     out: Path | None = None,  # JSON file, replaced only when complete
-) -> dict:  # the report
+) -> dict:  # the report: where and what, `ceilings`, seconds of a UNet call, and the rows
     "Compare for each number of steps; prints the tables as they come."
     report = dict(machine=machine(model.device), dtype=str(model.dtype).removeprefix('torch.'),
                   frames=sizes.frames, side=sizes.side, channels=sizes.unet, rows=[])
     compare(model, make_case(sizes, 2, 1))
+    report['ceilings'] = ceilings(model.device, model.dtype)
+    report['call'] = time_call(model, sizes.frames, (sizes.side, sizes.side))
     for S in steps:
         row, *_ = compare(model, make_case(sizes, S, updates))
         report['rows'].append(row)
