@@ -113,8 +113,7 @@ def output_options() -> argparse.ArgumentParser:  # a parent for others
     "How a command answers."
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('--json', action='store_true', help='print one JSON object instead of a table')
-    parser.add_argument('--quiet', action='store_true',
-                        help='no progress bars, and no estimate before the work')
+    parser.add_argument('--quiet', action='store_true', help='no progress bars or estimates')
     parser.add_argument('--debug', action='store_true', help='show tracebacks')
     return parser
 

@@ -74,7 +74,8 @@ def show_roofline(
     fig, axis = plt.subplots(figsize=(7, 3.6), layout='constrained', facecolor='white')
     peak, slope = roof['tflops'], roof['gbs'] / 1e3  # TFLOP/s, TB/s
     ridge, whole = peak / slope, sum(s for s, _ in least_seconds(works, roof).values())
-    axis.plot([ridge / 100, ridge, ridge * 30], [peak / 100, peak, peak], color='#55606e', lw=1.2)
+    right = max(30 * ridge, *(2 * w.flops / w.moved for w in works))
+    axis.plot([ridge / 100, ridge, right], [peak / 100, peak, peak], color='#55606e', lw=1.2)
     for kind, (least, _) in least_seconds(works, roof).items():
         flops, moved = (sum(x) for x in zip(*(w[1:] for w in works if kind_of(w) == kind)))
         if not flops: continue
