@@ -68,7 +68,7 @@ def test_the_quickest_that_fits_is_chosen(full, gib, name):
 def test_what_fits_nowhere_is_refused(full):
     refuses('with the preset of memory .t4., and 6.0 GiB are free; take fewer frames, a smaller size or shorter windows',
             estimate_of, full, 16, (512, 512), GUIDED, room=6 * GIB)
-    refuses('16 frames of 512×512 take .* preset of memory .80gb., and 14.0 GiB are free; .* another preset',
+    refuses('16 frames of 512×512 take .* preset of memory .80gb., and 14.0 GiB are free; .* or the preset .t4.',
             estimate_of, full, 16, (512, 512), GUIDED, '80gb', 14 * GIB)
     assert estimate_of(full, 8, (512, 512), GUIDED, room=6 * GIB).card.name == 't4'
 

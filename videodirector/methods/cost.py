@@ -148,10 +148,15 @@ class Estimate:
         told = []
         if self.memory:
             part, room = max(self.memory, key=self.memory.get), self.room
-            free = '' if room is None else f' of {room / GIB:.1f}'
-            told = [f'{self.peak / GIB:.1f}{free} GiB for the model ({part})']
+            free = '' if room is None else f' of {_sized(room)}'
+            told = [f'{_sized(self.peak)}{free} for the model ({part})']
         told += [f'{_spoken(seconds)} for the {part}' for part, seconds in self.seconds.items()]
         return f'At most {", ".join(told)}; preset of memory {self.card.name}: {self.card.summary}.'
+
+
+def _sized(size):
+    "As 12.3 GiB or 45 MiB."
+    return f'{size / GIB:.1f} GiB' if size >= GIB else f'{size / 2**20:.0f} MiB'
 
 
 def _spoken(seconds):
@@ -179,9 +184,10 @@ def estimate_of(
         parts = memory_of(model, frames, size, settings, each)
         found = Estimate(each, {x: parts[x] for x in parts if not inverted or x in needed}, room)
         if room is None or found.peak <= room: return found
-    what, way = f'{frames} frames of {size[0]}×{size[1]}', 'another preset' if card else 'shorter windows'
-    raise ValueError(f'{what} take {found.peak / GIB:.1f} GiB with the preset of memory {each.name!r}, and '
-                     f'{room / GIB:.1f} GiB are free; take fewer frames, a smaller size or {way}.')
+    what, smallest = f'{frames} frames of {size[0]}×{size[1]}', [*CARDS][-1]
+    way = 'shorter windows' if each.name == smallest else f'the preset {smallest!r}'
+    raise ValueError(f'{what} take {_sized(found.peak)} with the preset of memory {each.name!r}, and '
+                     f'{_sized(room)} are free; take fewer frames, a smaller size or {way}.')
 
 
 def fit_to_card(
