@@ -150,9 +150,9 @@ class InvertSettings:
 @dataclass(frozen=True)
 class EditSettings:
     "How an inverted clip is edited."
-    tau_c: float | tuple = option(.7, 'share τ_c of the steps with cross-attention control, 0 to 1',
+    tau_c: float | tuple = option(.4, 'share τ_c of the steps with cross-attention control, 0 to 1',
                                   low=0, high=1)
-    tau_s: float | tuple = option(.8, 'share τ_s of the steps with layout control (SA-I), 0 to 1; SA-II '
+    tau_s: float | tuple = option(.4, 'share τ_s of the steps with layout control (SA-I), 0 to 1; SA-II '
                                       'takes the others', low=0, high=1)
     layout: bool = option(True, "SA-I: the first τ_s of the steps use the source's queries and keys")
     mutual: bool = option(True, "SA-II: the other steps see the source's keys and values too")
