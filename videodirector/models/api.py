@@ -161,6 +161,7 @@ def frozen(
         for p, flag in before: p.requires_grad_(flag)
 
 # %% ../../nbs/models/api.ipynb #6bc505e6
+@VideoModel.register  # from Python 3.12 on, isinstance does not see what `__getattr__` lends
 class Wrapped:
     "A model whose predictions go through a function; all else is the model's own."
     def __init__(self,
