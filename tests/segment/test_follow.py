@@ -17,7 +17,7 @@ from videodirector.train.sam2_measure import follow_pairs
 from videodirector.train.sam2_model import tiny_config
 from videodirector.world.scene import Scene, random_scene
 
-FOX, UNSEEN, TWO = .8, .65, .75  # IoU that is asked of the shipped weights; on 20 unseen scenes it is .82, on these six .70
+FOX, UNSEEN, TWO = .9, .85, .83  # IoU that is asked of the shipped weights; they reach .94, .91 and .89
 
 
 @pytest.fixture(scope='module')
@@ -38,8 +38,8 @@ def test_other_prompts(render, model):
     truth = render.mask
     late = segment(render.video, points={15: [middle(truth.hard[15])]}, model=model)
     box, given = segment(render.video, box=truth.boxes[0], model=model), segment(render.video, mask=truth, model=model)
-    for mask in (late, box, given): assert iou(mask, truth).mean() > FOX - .2
-    assert iou(given, truth)[0] > .8, 'the mask that was given is kept'
+    for mask in (late, box, given): assert iou(mask, truth).mean() > FOX - .05
+    assert iou(given, truth)[0] > .95, 'the mask that was given is kept'
     x, y = middle(truth.hard[0])
     one, more = (segment(render.video, points=p, model=model) for p in ((x, y), [(x, y), (3, 3, 0), (x + 4, y)]))
     assert not torch.equal(one.values, more.values), 'further clicks change nothing'
