@@ -11,8 +11,8 @@ settings = ConfigParser(delimiters=['='])
 settings.read(here / 'settings.ini', encoding='utf-8')
 cfg = settings['DEFAULT']
 readme = here / 'README.md'
-extras = {name: cfg[f'{name}_requirements'].split() for name in ('lab', 'dev')}
-extras['dev'] += extras['lab']
+extras = {name: cfg[f'{name}_requirements'].split() for name in ('lab', 'cluster', 'dev')}
+extras['dev'] += extras['lab'] + extras['cluster']
 
 
 class WithCourse(build_py):

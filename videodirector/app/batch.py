@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEVERAL', 'PATHS', 'WEIGHTS', 'HOW', 'read_jobs', 'read_table', 'read_folder', 'Words', 'words_of', 'job_of',
-           'do_job', 'read_record', 'loading_once', 'run_batch', 'written', 'sheet']
+           'do_job', 'write_record', 'read_record', 'loading_once', 'run_batch', 'on_this_machine', 'Jobs',
+           'on_cluster', 'written', 'sheet']
 
 # %% ../../nbs/app/batch.ipynb #e28d6f03
 import argparse
@@ -22,6 +23,7 @@ from accelerate import PartialState
 from PIL import Image, ImageDraw
 from . import jobs
 from .cli import sentence, settings_kinds
+from .cluster import share_out
 from .options import edit_options, method_options, model_options
 from .reports import batch_table
 from ..base.given import check_input
@@ -115,7 +117,7 @@ def job_of(
     parser, words = Words(add_help=False, allow_abbrev=False), words_of(row)
     for options in (edit_options, model_options): options(parser)
     method_options(parser, '', kinds=settings_kinds(['--method', args.method, *words]))
-    own = {'jobs', 'run', 'show', 'keeps', 'unsaved'}
+    own = {'jobs', 'ray', 'workers', 'run', 'show', 'keeps', 'unsaved'}
     job = parser.parse_args(words, argparse.Namespace(**{
         name: value for name, value in vars(args).items() if name not in own}))
     home = args.jobs if args.jobs.is_dir() else args.jobs.parent
@@ -151,8 +153,15 @@ def do_job(
         if args.debug: raise
         found = dict(status='failed', why=sentence(error))
         print(f'videodirector: {row["name"]}: {found["why"]}', file=sys.stderr)
-    with atomic_path(record) as part:
-        part.write_text(json.dumps(found | dict(asked=asked), indent=1) + '\n', encoding='utf-8')
+    write_record(record, found | dict(asked=asked))
+
+
+def write_record(
+    path: Path,  # job.json
+    found: dict,
+) -> None:
+    "Write down what came of a job."
+    with atomic_path(path) as part: part.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
 
 
 def read_record(
@@ -179,7 +188,23 @@ def run_batch(
     args: argparse.Namespace,  # jobs, out, keep, and what all jobs have in common
 ) -> dict:  # rows: one for each job
     "Do what is not done of a table of jobs; then write `report.json`, `table.md` and `sheet.png`."
-    rows, load = read_jobs(args.jobs), loading_once()
+    rows = read_jobs(args.jobs)
+    if args.ray: on_cluster(args, rows)
+    else: on_this_machine(args, rows)
+    found = [dict(job=row['name']) | read_record(args.out / row['name'] / 'job.json') for row in rows]
+    if failed := [row['job'] for row in found if row.get('status') != 'done']:
+        said = f'{len(failed)} of {len(found)} jobs failed ({", ".join(failed)})'
+        args.unsaved = f'{said}; the same command does them again.'
+    for row in found: row.pop('asked', None)
+    return written(args.out, dict(rows=found))
+
+
+def on_this_machine(
+    args: argparse.Namespace,  # of the command `batch`
+    rows: list[dict[str, str]],
+) -> None:
+    "Every process takes its share; all but one end here."
+    load = loading_once()
     state = PartialState(cpu=args.device == 'cpu', timeout=timedelta(days=7))  # until the slowest is done
     args.device = args.device or str(state.device)
     args.quiet = args.quiet or not state.is_main_process
@@ -187,12 +212,35 @@ def run_batch(
         for row in mine: do_job(args, row, load)
     state.wait_for_everyone()
     if not state.is_main_process: raise SystemExit(0)  # one of them reports
-    found = [dict(job=row['name']) | read_record(args.out / row['name'] / 'job.json') for row in rows]
-    if failed := [row['job'] for row in found if row.get('status') != 'done']:
-        said = f'{len(failed)} of {len(found)} jobs failed ({", ".join(failed)})'
-        args.unsaved = f'{said}; the same command does them again.'
-    for row in found: row.pop('asked', None)
-    return written(args.out, dict(rows=found))
+
+
+class Jobs:
+    "Does jobs in a process of a cluster, which may die of one; what killed it three times is left alone."
+    MOST = 3
+    def __init__(self, args: argparse.Namespace, rows: list[dict[str, str]]):
+        self.args, self.rows, self.load = args, rows, loading_once()
+
+    def __call__(self, number: int) -> None:  # of the row
+        row = self.rows[number]
+        record = self.args.out / row['name'] / 'job.json'
+        before = read_record(record)
+        if (begun := before.pop('begun', 0)) == self.MOST:
+            return write_record(record, dict(status='failed', why=f'Its process died, {begun} times.'))
+        write_record(record, dict(status='begun') | before | dict(begun=begun + 1))
+        do_job(self.args, row, self.load)
+        after = read_record(record)
+        if after.pop('begun', 0): write_record(record, after)  # it was done already
+
+
+def on_cluster(
+    args: argparse.Namespace,  # of the command `batch`
+    rows: list[dict[str, str]],
+) -> None:
+    "The processes of a cluster take one row after the other."
+    given = vars(args) | {name: None for name in ('run', 'show')}
+    given |= {name: path.resolve() for name, path in given.items() if isinstance(path, Path)}
+    given['quiet'] = True
+    share_out(Jobs, (argparse.Namespace(**given), rows), len(rows), args.ray, args.workers, not args.quiet)
 
 
 def written(

@@ -92,6 +92,10 @@ def parser(
 
     batch = commands.add_parser('batch', parents=shared, help='edit many video files, a row of a table each')
     batch.add_argument('jobs', type=place, help='a .csv file, or a folder of clips with their prompts')
+    batch.add_argument('--ray', metavar='ADDRESS', help='share the jobs out over this Ray cluster; '
+                       '"auto": the one of this machine, "local": one started for this')
+    batch.add_argument('--workers', type=int, metavar='N',
+                       help='processes of the cluster (default: one for each GPU, or one)')
     model_options(batch)
     method_options(batch, 'videodirector-batch', kinds=kinds)
     batch.set_defaults(run=job('run_batch', 'batch'), show=batch_table, keeps='out')
