@@ -97,7 +97,7 @@ def test_every_option_changes_the_edit(run, tmp_path, monkeypatch):
         return run('--overwrite', *flags, **dict(frames=2, size='16x16') | options)[0] or read_video(tmp_path / 'out/edited.mp4', None)
     plain = edited()
     assert difference(plain, edited()) < .002, 'two runs of the same command differ'
-    for option in (dict(tau_c=0), dict(tau_s=0), dict(weight='tiger=3'), dict(tau_word='walking=0'), dict(guidance_scale=9), dict(steps=3),
+    for option in (dict(tau_c=0), dict(tau_s=1), dict(weight='tiger=3'), dict(tau_word='walking=0'), dict(guidance_scale=9), dict(steps=3),
                    dict(cfg='videodirector'), dict(negative_prompt='a red hat')):
         assert difference(plain, edited(**option)) > .004, option
     assert difference(edited(tau_s=.4), edited('--no-mutual', tau_s=.4)) > .004 < difference(edited(tau_s=1), edited('--no-layout', tau_s=1))

@@ -108,8 +108,9 @@ def test_two_can_be_pinned(board):
     assert 'Pin another run' in board.compare_words.value and board.compare.layout.display == 'none'
     two.pin.value = True
     assert board.pinned == [one, two] and board.compare.layout.display == ''
-    assert re.findall('>([^<>]+)<', board.compare_words.value)[:8] == ['run 1', 'run 2', 'SA-I', 'τ_s 0.8', 'off', 'CA', 'off', 'τ_c 0.7']
-    assert 'CA τ_c 0.7 ' not in one.words.value and 'SA-I off · CA τ_c 0.7' in two.words.value  # compared with the first pinned
+    layout, words = f'τ_s {START.edit.tau_s:g}', f'τ_c {START.edit.tau_c:g}'
+    assert re.findall('>([^<>]+)<', board.compare_words.value)[:8] == ['run 1', 'run 2', 'SA-I', layout, 'off', 'CA', 'off', words]
+    assert f'CA {words} ' not in one.words.value and f'SA-I off · CA {words}' in two.words.value  # compared with the first pinned
     before = board.compare.value
     three.pin.value = True
     assert board.pinned == [two, three] and not one.pin.value and board.compare.value != before
