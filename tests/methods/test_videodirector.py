@@ -158,7 +158,7 @@ def test_controls_switched_off_are_plain_sampling(tiny_model, inversion):
     assert torch.equal(edited(tiny_model, inversion, **OFF).latents, plain)
 
 
-@pytest.mark.parametrize('neutral', [dict(weights={}), dict(weights={'tiger': 1.}), dict(tau_words={'brown': .7}), dict(align='refine'), dict(region='foreground')])
+@pytest.mark.parametrize('neutral', [dict(weights={}), dict(weights={'tiger': 1.}), dict(tau_words={'brown': EditSettings().tau_c}), dict(align='refine'), dict(region='foreground')])
 def test_neutral_values_change_nothing(tiny_model, inversion, neutral):
     assert torch.equal(edited(tiny_model, inversion, **neutral).latents, edited(tiny_model, inversion).latents)
 
@@ -416,8 +416,8 @@ def test_slots_are_those_the_controls_read(tiny_model, inversion):
     assert slots_at([], 0) == SLOTS[:2]
     assert slots_at(plan(), 0) == ('edit_uncond', 'edit_cond', 'source_cond')
     assert slots_at(plan(), STEPS - 1) == SLOTS
-    assert lengths() == [3, 3, 3, 3, 4] and lengths(tau_s=.4) == [3, 3, 4, 4, 4]
-    assert lengths(mutual=False) == [3, 3, 3, 3, 2]
+    assert lengths(tau_s=.8) == [3, 3, 3, 3, 4] and lengths(tau_s=.4) == [3, 3, 4, 4, 4]
+    assert lengths(tau_c=.8, tau_s=.8, mutual=False) == [3, 3, 3, 3, 2]
     assert lengths(**OFF) == [2] * STEPS
     assert lengths(tau_c=0., tau_s=1.) == [3] * STEPS
 
@@ -563,7 +563,7 @@ def test_numbers_that_blow_up_name_the_step(tiny_model, inversion):
 def test_settings_and_changes_are_the_same(tiny_model, inversion):
     by_value, by_name = edited(tiny_model, inversion, settings=EditSettings(tau_c=.2)), edited(tiny_model, inversion, tau_c=.2)
     assert torch.equal(by_value.latents, by_name.latents) and by_value.settings == by_name.settings
-    over = edited(tiny_model, inversion, settings=EditSettings(tau_c=.2, tau_s=.3), tau_s=.8)
+    over = edited(tiny_model, inversion, settings=EditSettings(tau_c=.2, tau_s=.8), tau_s=EditSettings().tau_s)
     assert torch.equal(over.latents, by_name.latents)
     with pytest.raises(TypeError, match='InvertSettings has no stpes; its fields are steps, '): inverted(tiny_model, stpes=3)
     with pytest.raises(TypeError, match='EditSettings has no tau;'): edited(tiny_model, inversion, tau=.3)
