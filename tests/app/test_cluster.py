@@ -3,6 +3,7 @@ import argparse
 import json
 import os
 import sys
+from threading import Thread
 
 import pytest
 
@@ -36,7 +37,10 @@ def test_a_job_whose_process_dies_is_done_by_another(tmp_path):
             jobs.run_edit = run_edit  # in a process of its own
 
     (tmp_path / 'out').mkdir()
-    cluster.share_out(Mortal, (asked(tmp_path), ROWS), len(ROWS), 'local', 2, progress=False)
+    sharing = Thread(target=cluster.share_out, args=(Mortal, (asked(tmp_path), ROWS), len(ROWS), 'local', 2, False), daemon=True)
+    sharing.start()
+    sharing.join(600)
+    assert not sharing.is_alive(), 'the cluster hangs'
     found = {row['name']: batch.read_record(tmp_path / 'out' / row['name'] / 'job.json') for row in ROWS}
     assert [found[name]['status'] for name in ('one', 'two', 'three', 'four')] == ['done', 'done', 'failed', 'failed']
     assert found['two']['seconds'] == 2 and found['three']['why'] == 'Its process died, 3 times.' and 'picture' in found['four']['why']
