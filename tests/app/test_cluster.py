@@ -75,6 +75,13 @@ def test_the_command_hands_its_jobs_to_the_cluster(tmp_path, monkeypatch, capsys
     assert job.video == tmp_path / 'clip.mp4' and not hasattr(job, 'ray')
 
 
+@pytest.mark.parametrize('words', [('--workers', '2'), ('--workers', '0', '--ray', 'local'), ('--workers', '-1', '--ray', 'local')])
+def test_workers_are_those_of_a_cluster(tmp_path, capsys, words):
+    (tmp_path / 'jobs.csv').touch()
+    assert main(['batch', str(tmp_path / 'jobs.csv'), '--out', str(tmp_path / 'out'), *words]) == 2
+    assert 'give at least 1, and the cluster by --ray.' in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
 def test_without_ray_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray.data', None)
     with pytest.raises(ImportError, match=r'pip install "videodirector\[cluster\]"'):

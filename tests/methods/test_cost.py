@@ -1,6 +1,9 @@
 "What a job is told to take: how it grows, which preset is chosen, and what is refused."
+import json
+
 import pytest
 import torch
+from lessons import NBS
 from sentences import refuses
 
 from videodirector.methods import cost as module
@@ -24,6 +27,16 @@ def peaks(model, frames=16, size=(512, 512), settings=GUIDED):
 
 def test_each_preset_fits_on_its_card(full):
     assert all(peak <= CARDS[name].gib * GIB for name, peak in peaks(full).items())
+
+
+@pytest.mark.parametrize('name', CARDS)
+def test_no_peak_that_was_measured_is_above_what_is_told(full, name):
+    stored = json.loads((NBS / 'results/memory.json').read_text())
+    what, took = stored['what'], stored['peaks'][name]
+    settings = InvertSettings(steps=what['steps'], inner_steps=what['updates'], stdg=STDG())
+    for part, inverted in ('invert', False), ('edit', True):
+        told = estimate_of(full, what['frames'], (what['height'], what['width']), settings, name, inverted=inverted).peak / GIB
+        assert took[part] <= told <= 1.2 * took[part], (part, told)
 
 
 def test_presets_are_in_order(full):

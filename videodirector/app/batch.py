@@ -188,6 +188,9 @@ def run_batch(
     args: argparse.Namespace,  # jobs, out, keep, and what all jobs have in common
 ) -> dict:  # rows: one for each job
     "Do what is not done of a table of jobs; then write `report.json`, `table.md` and `sheet.png`."
+    if args.workers is not None and (args.workers < 1 or not args.ray):
+        raise ValueError(f'--workers {args.workers} says how many processes a cluster gives; '
+                         'give at least 1, and the cluster by --ray.')
     rows = read_jobs(args.jobs)
     if args.ray: on_cluster(args, rows)
     else: on_this_machine(args, rows)

@@ -29,7 +29,7 @@ BYTES = {
         update={(): 24994, ('blocks',): 14595, RECOMPUTED: 6784},
         guidance={(): 29111, ('blocks',): 18482, RECOMPUTED: 10550})}
 EDITING = ('encoding', 'edit', 'decoding')  # parts of a job that is inverted already
-UNSEEN = 1.08  # times all but the weights: what a count by shapes does not see, such as room to work in
+UNSEEN = dict(unet=1.08, vae=1.4)  # times all but weights: what shapes do not tell, such as room to work in
 
 # %% ../../nbs/methods/cost.ipynb #9e2b438f
 def memory_of(
@@ -46,12 +46,13 @@ def memory_of(
     seen = max(map(len, model.windows.of(frames))) * cells
     coded = (1 if card.sliced else min(CHUNK, frames)) * cells
     weights = weight_of(model.unet, model.vae, *([] if card.offloaded else [model.text_encoder]))
-    unit, kept = UNSEEN * model.dtype.itemsize / 2, kept_of(model, frames * cells, frames, settings)
+    half, kept = model.dtype.itemsize / 2, kept_of(model, frames * cells, frames, settings)
+    coded, seen = coded * half * UNSEEN['vae'], seen * half * UNSEEN['unet']
     parts = dict(encoding=counted['encode'] * coded, inversion=counted['call'] * seen)
     if settings.null in TUNED: parts['null text'] = counted['update'][card.recomputed] * seen
     if settings.stdg: parts['guidance'] = counted['guidance'][card.recomputed] * seen
     parts |= dict(edit=counted['edit'] * seen, decoding=counted['decode'] * coded)
-    return {name: round(weights + kept + unit * taken) for name, taken in parts.items()}
+    return {name: round(weights + kept + taken) for name, taken in parts.items()}
 
 
 def kept_of(
