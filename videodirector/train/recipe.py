@@ -19,7 +19,8 @@ class Recipe:
     part: str = ''  # JSON, attribute → allowed values: train on a part of the world, as a laptop can
     clips: int = 12288  # rendered once, from seeds FIRST_TRAINING_SEED upwards
     vae_clips: int = 4096  # of these for the VAE
-    judge_clips: int = 12288  # of these for the judge
+    judge_clips: int = 12288  # of these for the judge, also as the VAE gives them back
+    judge_views: int = 49152  # further ones for the judge alone, drawn at the size that it reads
     vae_steps: int = 7500
     vae_batch: int = 64  # frames a GPU
     vae_lr: float = 1e-3

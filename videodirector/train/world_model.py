@@ -46,7 +46,7 @@ def main(
     parser = argparse.ArgumentParser(prog='python -m videodirector.train.world_model',
                                      description='Train the embedded world model, stage by stage.')
     parser.add_argument('stage', choices=STAGES)
-    parser.add_argument('--data', type=Path, required=True, help='folder for clips and latents (about 20 GB)')
+    parser.add_argument('--data', type=Path, required=True, help='folder for clips and latents (about 30 GB)')
     parser.add_argument('--photos', type=Path, help='folder of JPEG photographs for the VAE')
     run_stage(*parse_recipe(parser, Recipe, argv))
     if dist.is_initialized(): dist.destroy_process_group()
