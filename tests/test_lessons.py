@@ -139,6 +139,7 @@ def test_lesson_opens_and_ends_as_a_lesson(path):
     assert "'google.colab' in sys.modules" in code, 'no guarded install cell'
     assert re.search(r'^#+ .*\btry\b', prose, re.I | re.M), 'no section with things to try'
     assert not re.search(r'^\s*(from|import)\s+nbdev', code, re.M), 'a lesson imports nbdev'
+    assert '#| export' not in code, 'a lesson exports something, which belongs on a shelf'
 
 
 @each_shelf
