@@ -11,11 +11,11 @@ from nbformat import v4
 from docs.api import read_module, read_package
 from docs.links import complaints, read_page
 from docs.notebooks import Renderer, seen
-from docs.reading import Amount, amount
+from docs.reading import Amount, amount, longest_run
 from docs.site_pages import address_of, build
 from videodirector.show.diagram import PARTS
 
-LESSON, MODULE = '03_inversion.html', 'api/methods.videodirector.html'  # with formulas and pictures; with classes
+LESSON, MODULE = '02_inversion.html', 'api/methods.videodirector.html'  # with formulas and pictures; with classes
 SOME = {'index.html', 'shelves.html', 'glossary.html', 'api/index.html', 'show/diagram.html', LESSON, MODULE}
 
 
@@ -41,7 +41,12 @@ def test_every_notebook_and_module_has_a_page(site):
 def test_a_lesson_is_shown_without_what_is_for_tools(site):
     text = text_of(site, LESSON)
     assert '<math' in text and 'data:image/png' in text and '#|' not in text and 'google.colab' not in text and '$' not in re.sub(r'<div class="highlight.*?</div>', '', text, flags=re.S)
-    assert re.search(r'Lesson · \d+ minutes to read · <a href="api/parts.inversion.html">', text) and 'rel="prev"' in text and 'rel="next"' in text
+    assert re.search(r'Lesson · \d+ minutes to read', text) and 'rel="prev"' in text and 'rel="next"' in text
+
+
+def test_a_shelf_leads_to_its_module(site):
+    text = text_of(site, 'show/diagram.html')
+    assert '<a href="../api/show.diagram.html">API: show.diagram</a>' in text and 'minutes to read' not in text
 
 
 def test_the_index_says_how_long_each_lesson_takes(site):
@@ -82,7 +87,7 @@ def test_what_is_wrong_is_found(tmp_path):
 def test_links_to_notebooks_become_links_to_pages():
     renderer = Renderer(escape=False)
     renderer.source, renderer.place = 'https://x.io', NBS / 'show'
-    assert 'href="../06_masks.html#a"' in renderer.link('x', '../06_masks.ipynb#a')
+    assert 'href="../04_null_text.html#a"' in renderer.link('x', '../04_null_text.ipynb#a')
     assert 'href="https://x.io/blob/main/videodirector/widgets/click.js"' in renderer.link('x', '../../videodirector/widgets/click.js')
     assert renderer.image('Colab', 'https://x.io/y.svg') == '<span class="badge">Colab</span>'
 
@@ -143,8 +148,29 @@ def test_reading_time_counts_what_a_reader_sees():
     assert Amount(200, 0, 0).minutes == Amount(0, 3, 0).minutes == Amount(0, 0, 20).minutes == 1
 
 
+def test_code_in_a_row_ends_at_prose_and_outputs():
+    code, prose = [v4.new_code_cell(source) for source in ('a\n\nb', '#| hide\nc', '#| export\nd\ne')], v4.new_markdown_cell('Prose')
+    seen = v4.new_code_cell('f\ng\nh', outputs=[v4.new_output('stream', text='x')])
+    assert longest_run(v4.new_notebook(cells=code)) == 4
+    assert longest_run(v4.new_notebook(cells=[code[0], prose, code[2]])) == 2
+    assert longest_run(v4.new_notebook(cells=[code[0], seen, code[2]])) == 5
+
+
+# the course
+
+MINUTES, HOURS, CELLS, LINES = 20, 4, 45, 25  # of a lesson, of the course, of a lesson, in a row
+TOO_LONG = {'08_ablations': 28}  # lines in a row
+
+
 @pytest.mark.parametrize('path', lessons(), ids=name_of)
-def test_a_lesson_has_a_reading_time(path): assert 1 < amount(nbformat.read(path, as_version=4)).minutes < 60
+def test_a_lesson_is_short(path):
+    nb = nbformat.read(path, as_version=4)
+    assert 1 < amount(nb).minutes <= MINUTES and len(nb.cells) <= CELLS
+    assert longest_run(nb) <= TOO_LONG.get(name_of(path), LINES)
+
+
+def test_the_course_is_an_evening():
+    assert sum(amount(nbformat.read(path, as_version=4)).minutes for path in lessons()) <= 60 * HOURS
 
 
 # the glossary
