@@ -184,7 +184,8 @@ def run_benchmark(
     if args.tune:
         report['chosen'] = {name: best_trial(found) for name, found in by_method(report['figures']).items()}
     elif args.methods is not None: report['methods'] = names
-    write_benchmark(args.out, report, None if args.tune else contact_sheet(args.out, names, range(len(pairs))))
+    sheet = None if args.tune else contact_sheet(args.out, names, range(len(pairs)))
+    write_benchmark(args.out, report, sheet)
     return report
 
 

@@ -59,8 +59,8 @@ class Entry:
 def entry_of(
     name: str,  # of a method, and what is changed, if anything is: 'tokenflow: tau_f=.6,tau_qk=.3'
 ) -> Entry:
-    """A method with its own defaults, VideoDirector with those of the ablations' full method, and the changes.
-    `ValueError` for a name that means nothing."""
+    """A method with its own defaults, VideoDirector with those of the ablations' full method, changed as the
+    name says. `ValueError` for a name that means nothing."""
     which, colon, what = name.partition(': ')
     method, full = find_method(which), Setting()
     kinds = method.invert_settings, method.edit_settings

@@ -50,7 +50,8 @@ ENOUGH, WITHIN = .9, .02  # share of new words that is enough, or else how far b
 def best_trial(
     figures: dict,  # trial → pair → figures, as `read_figures` finds them
 ) -> str:
-    "The trial with the best truth PSNR, over the pairs that all have, of those that show the new word often enough."
+    """Of the trials that show the new word often enough, the one with the best truth PSNR, over the pairs that
+    all have."""
     means = summary(figures, known=COLUMNS)
     def mean(name, column): return means[name][column][0]
     most = max(mean(name, 'new word') for name in means)
@@ -74,7 +75,8 @@ def by_method(
 def tuning_table(
     figures: dict,  # trial → pair → figures
 ) -> str:
-    "Markdown: for each method how many trials there were, which was chosen, and the means of all with 95 % intervals."
+    """Markdown: for each method how many trials there were, which was chosen, and the means of all with 95 %
+    intervals."""
     parts = []
     for method, rows in by_method(figures).items():
         pairs = len(set.intersection(*map(set, rows.values())))
