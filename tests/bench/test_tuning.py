@@ -78,13 +78,13 @@ def tuned(monkeypatch, model, judge):  # noqa: F811
 
 
 def test_by_the_command(tuned, tmp_path):
-    command = ['benchmark', '--methods', 'all', '--tune', '2', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--quiet']
+    command = ['benchmark', '--methods', 'all', '--tune', '1', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--quiet']
     assert main(command) == 0
     report = json.loads((tmp_path / 'out' / 'tuning.json').read_text())
     names = [f'invert_and_prompt: guidance_scale={x}' for x in (.5, .9)]
-    assert (report['pairs'], report['chosen']) == (2, dict(invert_and_prompt=best_trial(report['figures'])))
+    assert (report['pairs'], report['chosen']) == (1, dict(invert_and_prompt=best_trial(report['figures'])))
     assert list(report['settings']) == list(report['figures']) == names
-    pairs = [f'{kind} {source.seed}' for kind, source, _ in edit_pairs(2, TUNING_SEED)]
+    pairs = [f'{kind} {source.seed}' for kind, source, _ in edit_pairs(1, TUNING_SEED)]
     assert all(list(found) == pairs for found in report['figures'].values()), 'pairs that no table uses'
     assert (tmp_path / 'out' / 'tuning.md').read_text() == tuning_table(report['figures']) + '\n'
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / 'out').glob('*/*')}
