@@ -75,8 +75,7 @@ def by_method(
 def tuning_table(
     figures: dict,  # trial → pair → figures
 ) -> str:
-    """Markdown: for each method how many trials there were, which was chosen, and the means of all with 95 %
-    intervals."""
+    "Markdown: how many trials each method had, which was chosen, and the means of all with 95 % intervals."
     parts = []
     for method, rows in by_method(figures).items():
         pairs = len(set.intersection(*map(set, rows.values())))
