@@ -50,7 +50,7 @@ ENOUGH, WITHIN = .9, .02  # share of new words that is enough, or else how far b
 def best_trial(
     figures: dict,  # trial → pair → figures, as `read_figures` finds them
 ) -> str:
-    "Of the trials that show the new word often enough, over the pairs that all have, the nearest to the truth."
+    "Of the trials that show the new word often enough, the one with the best truth PSNR."
     means = summary(figures, known=COLUMNS)
     def mean(name, column): return means[name][column][0]
     most = max(mean(name, 'new word') for name in means)
