@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 from jinja2 import Environment, FileSystemLoader
-from lessons import NBS, ROOT, lessons, name_of, shelves
+from lessons import NBS, ROOT, beside_the_course, is_tour, lessons, name_of
 from nbconvert.filters import Highlight2HTML, markdown2html
 from pygments.formatters import HtmlFormatter
 
@@ -52,7 +52,7 @@ class Site:
         self.out, self.exporter = Path(out), Exporter(exclude_input_prompt=True, exclude_output_prompt=True)
         self.exporter.source = settings['DEFAULT']['git_url']
         self.course = list(map(place_of, lessons()))
-        self.shelves = list(map(place_of, shelves()))
+        self.shelves = list(map(place_of, beside_the_course()))
         self.modules = read_package(ROOT / 'videodirector')
         self.frame = Environment(loader=FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True).get_template('page.html.j2')
 
@@ -87,8 +87,8 @@ class Site:
 
     def notebook(self, place: Place, before: Place | None = None, after: Place | None = None) -> None:
         "A lesson or a shelf."
-        lesson, root = place in self.course, '../' * place.page.count('/')
-        above = f'Lesson · {place.amount.minutes:.0f} minutes to read' if lesson else ''
+        kind, root = 'Lesson' if place in self.course else 'Tour' if is_tour(place.path) else '', '../' * place.page.count('/')
+        above = f'{kind} · {place.amount.minutes:.0f} minutes to read' if kind else ''
         if module := next((m for m in self.modules if m.notebook == f'{name_of(place.path)}.ipynb'), None):
             above += ' · ' * bool(above) + f'<a href="{root}{address_of(module)}">API: {module.name}</a>'
         ends = {name: (p.page, p.title) for name, p in (('before', before), ('after', after)) if p}
@@ -106,7 +106,7 @@ class Site:
 
     def shelf_list(self) -> None:
         "All shelves with their sentences."
-        body = '<h1>Shelves</h1><p>One idea each, with its source, its tests and something to look at. No lesson needs them.</p>'
+        body = '<h1>Shelves</h1><p>One idea each, with its source, its tests and something to look at; tours go through a shelf at length. No lesson needs them.</p>'
         for folder in sorted({place.path.parent for place in self.shelves}):
             rows = [(place.page, place.title, place.promise) for place in self.shelves if place.path.parent == folder]
             body += self.section(folder.relative_to(NBS).as_posix().replace('.', 'Beside the course'), rows)

@@ -1,8 +1,8 @@
 """Run the notebooks in nbs/ in a real kernel and store their outputs, or compare with those that are stored.
 
-    python tests/lessons.py nbs/03_inversion.ipynb            # re-execute one notebook and save what it shows
+    python tests/lessons.py nbs/02_inversion.ipynb            # re-execute one notebook and save what it shows
     python tests/lessons.py nbs/world                         # those of a folder; of nbs/, all, and README.md from the index
-    python tests/lessons.py --check nbs/03_inversion.ipynb    # say what it prints otherwise than is saved, and save nothing
+    python tests/lessons.py --check nbs/02_inversion.ipynb    # say what it prints otherwise than is saved, and save nothing
 """
 import argparse
 import base64
@@ -37,15 +37,30 @@ def lessons() -> list[Path]:
     return sorted(NBS.glob('[0-9]*.ipynb'))
 
 
-def shelves() -> list[Path]:
-    "The reference notebooks: those in the folders of nbs/, and what has no number at the top."
+def beside_the_course() -> list[Path]:
+    "What is in the folders of nbs/, and what has no number at the top."
     course = {*lessons(), NBS / 'index.ipynb'}
     return sorted(path for path in NBS.rglob('*.ipynb') if path not in course and '.ipynb_checkpoints' not in path.parts)
 
 
+def is_tour(path: Path) -> bool:
+    "Whether a notebook of a folder exports no module. It goes through its shelf at length, as a lesson would, and may take as long to run."
+    return path.parent != NBS and '#| default_exp' not in path.read_text(encoding='utf-8')
+
+
+def tours() -> list[Path]:
+    "The long notebooks beside the course."
+    return list(filter(is_tour, beside_the_course()))
+
+
+def shelves() -> list[Path]:
+    "The reference notebooks: one idea and one module each, and quick to run."
+    return [path for path in beside_the_course() if not is_tour(path)]
+
+
 def notebooks() -> list[Path]:
     "Every notebook of the project, the index last."
-    return [*lessons(), *shelves(), NBS / 'index.ipynb']
+    return [*lessons(), *tours(), *shelves(), NBS / 'index.ipynb']
 
 
 def name_of(path: Path) -> str:

@@ -24,12 +24,14 @@ from lessons import (
     same_text,
     shared_kernel,
     shelves,
+    tours,
 )
 from nbformat import v4
 
 MAX_BYTES = 1_500_000
-IN_A_BROWSER = {'12_board', '12_explore'}
-each_lesson = pytest.mark.parametrize('path', lessons(), ids=name_of)
+IN_A_BROWSER = {'show/ablation_board', 'show/explorer'}
+LONG = [*lessons(), *tours()]
+each_long = pytest.mark.parametrize('path', LONG, ids=name_of)
 each_shelf = pytest.mark.parametrize('path', shelves(), ids=name_of)
 each_notebook = pytest.mark.parametrize('path', notebooks(), ids=name_of)
 
@@ -49,9 +51,9 @@ def kernel():
     with shared_kernel() as it: yield it
 
 
-@pytest.mark.parametrize('path', [*lessons(), NBS / 'index.ipynb'], ids=name_of)
+@pytest.mark.parametrize('path', [*LONG, NBS / 'index.ipynb'], ids=name_of)
 def test_lesson_runs(path, kernel):
-    if path.stem in IN_A_BROWSER and not browser_missing(): pytest.skip('the test of its widget runs it, cell by cell, in a browser')
+    if name_of(path) in IN_A_BROWSER and not browser_missing(): pytest.skip('the test of its widget runs it, cell by cell, in a browser')
     found = differences(read(path), execute_lesson(path, kernel=kernel))
     assert not found, '\n\n'.join(found)
 
@@ -122,18 +124,18 @@ def test_saved_outputs_are_clean(path):
         assert WIDGET_VIEW not in output.get('data', {}), 'a widget view is saved'
 
 
-@each_lesson
+@each_long
 def test_lesson_shows_pictures(path):
     assert any(map(has_picture, outputs(path))), 'no picture among the saved outputs'
 
 
-@each_lesson
+@each_long
 def test_lesson_opens_and_ends_as_a_lesson(path):
     nb = read(path)
     prose = '\n'.join(cell.source for cell in nb.cells if cell.cell_type == 'markdown')
     code = '\n'.join(cell.source for cell in nb.cells if cell.cell_type == 'code')
     assert re.match(r'# .+\n+> .+', nb.cells[0].source), 'the first cell wants "# Title" and "> one sentence"'
-    assert f'colab.research.google.com/github/videodirector/videodirector/blob/main/nbs/{path.name}' in prose
+    assert 'colab.research.google.com/github/' in prose
     assert "'google.colab' in sys.modules" in code, 'no guarded install cell'
     assert re.search(r'^#+ .*\btry\b', prose, re.I | re.M), 'no section with things to try'
     assert not re.search(r'^\s*(from|import)\s+nbdev', code, re.M), 'a lesson imports nbdev'
@@ -147,7 +149,7 @@ def test_shelf_opens_as_a_shelf(path):
     assert path.parent == NBS or home == [name_of(path).replace('/', '.')], f'the second cell wants #| default_exp, not {home}'
 
 
-@each_lesson
+@each_long
 def test_cells_are_short(path):
     sizes = sorted(len([line for line in cell.source.splitlines() if line.strip()]) for cell in code_cells(path)
                    if not {'hide', 'export', 'exports'} & directives(cell.source).keys())
@@ -168,9 +170,16 @@ def test_links_lead_somewhere(path):
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_every_lesson_is_on_the_map():
+@each_notebook
+def test_colab_opens_the_notebook_itself(path):
+    prose = '\n'.join(cell.source for cell in read(path).cells if cell.cell_type == 'markdown')
+    opened = re.findall(r'colab\.research\.google\.com/github/videodirector/videodirector/blob/main/nbs/([^)\s]+)\.ipynb', prose)
+    assert opened in ([], [name_of(path)])
+
+
+def test_every_lesson_and_tour_is_on_the_map():
     index = (NBS / 'index.ipynb').read_text(encoding='utf-8')
-    assert [path.name for path in lessons() if f'({path.name})' not in index] == []
+    assert [name_of(path) for path in LONG if f'({name_of(path)}.ipynb)' not in index] == []
 
 
 def test_modules_are_what_the_notebooks_export(tmp_path):

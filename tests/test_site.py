@@ -15,7 +15,7 @@ from docs.reading import Amount, amount
 from docs.site_pages import address_of, build
 from videodirector.show.diagram import PARTS
 
-LESSON, MODULE = '03_inversion.html', 'api/methods.videodirector.html'  # with formulas and pictures; with classes
+LESSON, MODULE = '02_inversion.html', 'api/methods.videodirector.html'  # with formulas and pictures; with classes
 SOME = {'index.html', 'shelves.html', 'glossary.html', 'api/index.html', 'show/diagram.html', LESSON, MODULE}
 
 
@@ -82,7 +82,7 @@ def test_what_is_wrong_is_found(tmp_path):
 def test_links_to_notebooks_become_links_to_pages():
     renderer = Renderer(escape=False)
     renderer.source, renderer.place = 'https://x.io', NBS / 'show'
-    assert 'href="../06_masks.html#a"' in renderer.link('x', '../06_masks.ipynb#a')
+    assert 'href="../04_null_text.html#a"' in renderer.link('x', '../04_null_text.ipynb#a')
     assert 'href="https://x.io/blob/main/videodirector/widgets/click.js"' in renderer.link('x', '../../videodirector/widgets/click.js')
     assert renderer.image('Colab', 'https://x.io/y.svg') == '<span class="badge">Colab</span>'
 

@@ -138,7 +138,7 @@ def test_the_board_shows_itself_live_and_as_a_picture(board):
 
 
 def test_the_lesson_in_a_browser(lab, tmp_path):
-    nb = nbformat.read(NBS / '12_board.ipynb', 4)
+    nb = nbformat.read(NBS / 'show/ablation_board.ipynb', 4)
     live = [i for i, cell in enumerate(nb.cells) if cell.source.splitlines()[-1:] == ['board']][-1]
     nb.cells.append(v4.new_code_cell("print('all' + ' done')"))
     nbformat.write(nb, tmp_path / 'board.ipynb')

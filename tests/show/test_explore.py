@@ -67,7 +67,7 @@ def redraws(explorer): return int(explorer.get_attribute('data-redraws'))
 
 
 def test_lesson_in_a_browser(lab, tmp_path):
-    nb = nbformat.read(NBS / '12_explore.ipynb', as_version=4)
+    nb = nbformat.read(NBS / 'show/explorer.ipynb', as_version=4)
     nb.cells[0].source = nb.cells[0].source.split('[![')[0]  # the badge would be fetched from the internet
     nb.cells.append(v4.new_code_cell("print('every cell' + ' has run')"))
     nbformat.write(nb, tmp_path / 'lesson.ipynb')
