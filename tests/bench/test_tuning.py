@@ -36,7 +36,7 @@ def test_every_trial_is_another_setting_and_there_are_no_more_than_ours(method):
 def test_all_that_have_something_to_tune():
     assert trials_of('all') == [name for method in TRIALS for name in trials_of(method)]
     assert trials_of('rave, rave,tokenflow') == trials_of('rave') + trials_of('tokenflow')
-    assert {name for name in METHODS if name not in TRIALS} == {'invert_and_prompt', 'do_nothing'}
+    assert {name for name in METHODS if name not in TRIALS} == {'do_nothing'}
 
 
 def test_the_nearest_to_the_truth_of_those_that_show_nine_words_of_ten():

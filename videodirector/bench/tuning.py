@@ -27,11 +27,12 @@ def grid(
 
 TRIALS = {  # method → changes
     'videodirector': grid(tau_s=(0., .2, .3, .4, .5, .6, .8), tau_c=(.4, .7)),
-    'tokenflow': grid(tau_f=(.2, .4, .6, .8), tau_qk=(0., .3, .5)),
-    'flatten': grid(tau=(0., .2, .3, .4, .5, .6, .8), old_qk=(False, True)),
-    'rave': grid(grid=(1, 2, 3, 4), guidance_scale=(2., 3., 4.)),
-    'video_p2p': grid(tau_c=(.2, .4, .6, .8), tau_self=(.3, .5, .7)),
-    'motionclone': grid(strength=(2000., 5000., 10_000., 20_000.), guidance_scale=(2., 3., 5.))}
+    'tokenflow': grid(tau_f=(.5, .8), tau_qk=(.1, .3, .5), guidance_scale=(4., 7.5)),
+    'flatten': grid(tau=(.1, .2, .3, .4, .5, .6, .8), guidance_scale=(4., 7.5)),
+    'rave': grid(grid=(1, 2, 4), guidance_scale=(2., 4., 6., 8.)),
+    'video_p2p': grid(tau_c=(.2, .4), tau_self=(.1, .3, .5), blend=(False, True)),
+    'motionclone': grid(strength=(2500., 10_000., 40_000.), guided=(10, 16), guidance_scale=(3., 6.)),
+    'invert_and_prompt': grid(guidance_scale=(1., 1.5, 2.5, 4., 6., 8.))}
 
 
 def trials_of(
