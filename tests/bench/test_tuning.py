@@ -12,6 +12,7 @@ from videodirector.bench import tuning
 from videodirector.bench.rivals import ENTRIES, entry_of
 from videodirector.bench.rows import Setting, setting_of
 from videodirector.bench.score import Judges
+from videodirector.bench.suite import as_stored
 from videodirector.bench.tuning import MOST, TRIALS, best_trial, grid, trials_of, tuning_table
 from videodirector.methods.api import Edit
 from videodirector.methods.registry import METHODS
@@ -58,6 +59,14 @@ def test_the_rule_is_the_one_that_chose_our_settings():
     figures = json.loads((NBS / 'results' / 'tuning.json').read_text())['figures']
     assert setting_of(best_trial(figures)) == Setting()
     assert [setting_of(name).edit for name in figures] == [entry_of(name).edit for name in trials_of('videodirector')]
+
+
+@pytest.mark.parametrize('file', ['rivals', 'rivals_tuning'])
+def test_names_of_stored_rows_stand_for_what_was_run(file):
+    settings = json.loads((NBS / 'results' / f'{file}.json').read_text())['settings']
+    for name, stored in settings.items():
+        now = as_stored(entry_of(name))
+        assert stored['method'] == now['method'] and all(now[part] | stored[part] == now[part] for part in ('invert', 'edit')), name
 
 
 def test_tables_by_method_say_which_was_chosen():
