@@ -1,5 +1,6 @@
 "The main table: every method on the same pairs, on the model that it needs."
 import json
+import time
 from dataclasses import dataclass, replace
 from mmap import mmap
 from types import SimpleNamespace
@@ -10,14 +11,16 @@ from bench_cases import judge, model  # noqa: F401
 
 from videodirector.app.cli import main
 from videodirector.base.settings import option
-from videodirector.bench.rivals import ENTRIES, MAIN_COLUMNS, PAPER, Models, chosen, entry_of, main_table, paper_table, watched
-from videodirector.bench.rows import Setting
+from videodirector.bench.rivals import ENTRIES, MAIN_COLUMNS, PAPER, Entry, Models, chosen, entry_of, main_table, paper_table, watched
+from videodirector.bench.rows import Setting, owners_of
 from videodirector.bench.score import Judges
 from videodirector.bench.suite import as_stored, read_figures, run_pairs
 from videodirector.bench.tables import contact_sheet, summary
 from videodirector.methods import baselines
 from videodirector.methods.api import Edit, Needs
+from videodirector.methods.flatten import FlattenEdit, FlattenInvert
 from videodirector.methods.registry import METHODS
+from videodirector.methods.tokenflow import TokenFlowEdit, TokenFlowInvert
 from videodirector.metrics.perception import load_lpips
 from videodirector.world.pairs import edit_pairs
 
@@ -106,6 +109,34 @@ def test_videodirector_runs_in_full_and_the_others_by_their_defaults():
         assert as_stored(entry_of(name))['method'] == name and isinstance(entry_of(name).edit, METHODS[name].edit_settings)
 
 
+def test_a_name_may_carry_changes():
+    entry = entry_of('tokenflow: tau_f=.6,tau_qk=.3')
+    assert entry == Entry('tokenflow', TokenFlowInvert(), TokenFlowEdit(tau_f=.6, tau_qk=.3))
+    assert entry_of('flatten: old_qk=true,tau=.5') == Entry('flatten', FlattenInvert(old_qk=True), FlattenEdit(tau=.5)), 'both kinds of settings'
+    full = Setting()
+    assert entry_of('videodirector: tau_s=.2') == Entry('videodirector', full.invert, replace(full.edit, tau_s=.2)), 'of the full method'
+    for method in METHODS.values():
+        kinds = [*{method.invert_settings, method.edit_settings}]
+        assert len(owners_of(*kinds)) == sum(len(owners_of(kind)) for kind in kinds), f'{method.name} has one name for two settings'
+
+
+def test_entries_with_changes_among_methods():
+    assert chosen('rave, tokenflow:tau_f=.6, tau_qk=.3,do_nothing,tokenflow: tau_f=.6,tau_qk=.3') == ['rave', 'tokenflow: tau_f=.6,tau_qk=.3', 'do_nothing']
+
+
+def test_entries_that_prepare_alike_share_it(tmp_path, tiny, monkeypatch):
+    prepared, names = [], ['invert_and_prompt', 'invert_and_prompt: guidance_scale=2', 'invert_and_prompt: steps=3', 'do_nothing']
+    own = baselines.InvertAndPrompt.prepare
+    def counted(*args): prepared.append(args); time.sleep(.2); return own(*args)
+    monkeypatch.setattr(baselines.InvertAndPrompt, 'prepare', counted)
+    assert sorted(map(sorted, ENTRIES.groups(names))) == sorted([names[:2], [names[2]], [names[3]]])
+    run_pairs(edit_pairs(1), names[:3], tmp_path, device='cpu', progress=False, rows=tiny)
+    found = {name: row for name, rows in read_figures(tmp_path, names, ENTRIES).items() for row in rows.values()}
+    assert len(found) == 3 and len(prepared) == 2
+    assert all(found[name]['seconds'] > .2 and found[name]['peak_memory'] > 50 for name in names[:3]), 'the time counts for each'
+    assert found[names[0]]['truth_psnr'] != found[names[1]]['truth_psnr']
+
+
 def test_by_the_command(tmp_path, tiny, monkeypatch):
     out = tmp_path / 'out'
     monkeypatch.setattr('videodirector.app.measure.ENTRIES', tiny)
@@ -117,7 +148,9 @@ def test_by_the_command(tmp_path, tiny, monkeypatch):
 
 
 @pytest.mark.parametrize('asked, sentence', [('rose', "no method 'rose'; choose one of videodirector"), ('do_nothing,rose', "no method 'rose'"),
-                                             (',', 'No method is named; give all, or some of'), ('', 'No method is named'), ('all,rose', "no method 'all'")])
+                                             (',', 'No method is named; give all, or some of'), ('tokenflow: rose=1', "'rose=1' is no setting; give NAME=VALUE with one of steps"),
+                                             ('tokenflow: tau_f=2', 'tau_f is 2.0; give a number from 0 to 1'), ('rave: grid=x', "'x' is no value for grid"),
+                                             ('tokenflow:', "'' is no setting"), ('do_nothing: steps=2', 'Nothing can be set of do_nothing'), ('rave,grid=3', "no method 'rave,grid=3'"), ('', 'No method is named'), ('all,rose', "no method 'all'")])
 def test_what_is_no_method_is_a_sentence(asked, sentence, tmp_path, capsys):
     assert main(['benchmark', '--methods', asked, '--out', str(tmp_path / 'out')]) == 2
     said = capsys.readouterr().err

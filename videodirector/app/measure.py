@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['measure_parser', 'evaluation_options', 'model_options', 'run_model', 'parts_of', 'written', 'edits_options',
-           'run_edits', 'benchmark_options', 'run_benchmark', 'check_alike', 'write_benchmark', 'benchmark_table']
+           'run_edits', 'benchmark_options', 'run_benchmark', 'asked_for', 'check_alike', 'write_benchmark',
+           'benchmark_table']
 
 # %% ../../nbs/app/measure.ipynb #e9bef0f6
 import argparse
@@ -30,12 +31,13 @@ from ..bench.rows import ROWS, SWEEPS, names_of
 from ..bench.rivals import ENTRIES, chosen, main_table
 from ..bench.suite import SETTINGS, read_figures, run_pairs
 from ..bench.tables import contact_sheet, summary, table
+from ..bench.tuning import best_trial, by_method, trials_of, tuning_table
 from ..bench.weights import load_parts, weights_in
 from ..data.frames import clip_info
 from ..metrics.perception import lpips_file
 from ..models.folder import check_device
 from ..parts.settings import EditSettings, InvertSettings
-from ..world.pairs import edit_pairs
+from ..world.pairs import TUNING_SEED, edit_pairs
 
 # %% ../../nbs/app/measure.ipynb #24e09696
 def measure_parser() -> argparse.ArgumentParser:
@@ -144,10 +146,14 @@ def benchmark_options(
     add('--pairs', type=SOME, default=75, help='edits, kinds taking turns (default %(default)s)')
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--methods', metavar='NAME,NAME,…',
-                       help='compare these methods (see `videodirector methods`), or all')
+                       help='compare these methods (see `videodirector methods`), perhaps with changes as in '
+                            '"rave: grid=3", or all')
     which.add_argument('--configs', nargs='+', default=['rows'], metavar='NAME',
                        help=f'settings of VideoDirector: rows, sweeps, one sweep ({sweeps}), '
                             f'a row ({rows}), or changes such as tau_s=0.2,eta=0 (default rows)')
+    add('--tune', type=SOME, metavar='N',
+        help='try the settings that each of these methods may have on N other pairs, and choose (ours were '
+             'chosen on 24)')
     add('--lpips', type=place, metavar='FOLDER|FILE',
         help="AlexNet's, VGG-16's or SqueezeNet's weights as safetensors: methods are measured by LPIPS, too")
     add('--out', type=place, required=True, metavar='FOLDER',
@@ -163,26 +169,40 @@ def run_benchmark(
     args: argparse.Namespace,  # from `measure_parser`
 ) -> dict:
     """Measure, then write `report.json`, `table.md` and `sheet.png` into the folder; of methods,
-    `methods.json`, `.md` and `.png`."""
+    `methods.json`, `.md` and `.png`; of trials, `tuning.json` and `.md`."""
     check_folder(args.out, ['metrics.json'])  # the results of an edit
-    by_method = args.methods is not None
-    names, rows = (chosen(args.methods), ENTRIES) if by_method else (names_of(args.configs), SETTINGS)
+    names, rows, pairs = asked_for(args)
     settings = {name: asdict(rows.of(name)) for name in names}
-    if args.lpips:
-        if not by_method: raise ValueError('--lpips belongs to --methods; leave one of them out, or add it.')
-        lpips_file(args.lpips)
-        rows = rows._replace(load=partial(rows.load, lpips=args.lpips))
     quieten()
     device = check_device(args.device)
     weights_in(args.weights)
     args.out.mkdir(parents=True, exist_ok=True)
-    pairs, kept = edit_pairs(args.pairs), partial(read_figures, args.out, names, rows, args.pairs)
+    kept = partial(read_figures, args.out, names, rows, len(pairs))
     check_alike(kept(), args)  # rows that cannot be read are refused before the work
     run_pairs(pairs, names, args.out, args.weights, args.device, args.workers, not args.quiet, rows)
-    report = dict(pairs=len(pairs), settings=settings,
-                  machine=machine(device), figures=kept()) | (dict(methods=names) if by_method else {})
-    write_benchmark(args.out, report, contact_sheet(args.out, names, range(len(pairs))))
+    report = dict(pairs=len(pairs), settings=settings, machine=machine(device), figures=kept())
+    if args.tune:
+        report['chosen'] = {name: best_trial(found) for name, found in by_method(report['figures']).items()}
+    elif args.methods is not None: report['methods'] = names
+    sheet = None if args.tune else contact_sheet(args.out, names, range(len(pairs)))
+    write_benchmark(args.out, report, sheet)
     return report
+
+
+def asked_for(
+    args: argparse.Namespace,  # methods, configs, pairs, tune, lpips
+) -> tuple:  # names, what they mean, pairs
+    "What shall be measured; a one-sentence `ValueError` for what means nothing."
+    if args.methods is None:
+        for name in ('lpips', 'tune'):
+            if getattr(args, name):
+                raise ValueError(f'--{name} belongs to --methods; leave one of them out, or add it.')
+        return names_of(args.configs), SETTINGS, edit_pairs(args.pairs)
+    names, rows = (trials_of if args.tune else chosen)(args.methods), ENTRIES
+    if args.lpips:
+        lpips_file(args.lpips)
+        rows = rows._replace(load=partial(rows.load, lpips=args.lpips))
+    return names, rows, edit_pairs(args.tune, TUNING_SEED) if args.tune else edit_pairs(args.pairs)
 
 
 def check_alike(
@@ -199,18 +219,21 @@ def check_alike(
 def write_benchmark(
     out: Path,  # folder
     report: dict,  # from `run_benchmark`
-    sheet: Image.Image,  # the clips behind it
+    sheet: Image.Image | None,  # the clips behind it
 ) -> None:
     "Report, table and sheet, each at once or not at all."
-    files = ('methods.json', 'methods.md', 'methods.png') if 'methods' in report else (
-        'report.json', 'table.md', 'sheet.png')
+    files = next((tuple(f'{name}.{kind}' for kind in ('json', 'md', 'png'))
+                  for key, name in (('methods', 'methods'), ('chosen', 'tuning')) if key in report),
+                 ('report.json', 'table.md', 'sheet.png'))
     for name, text in zip(files, (json.dumps(report, indent=1), benchmark_table(report))):
         with atomic_path(out / name) as part: part.write_text(text + '\n', encoding='utf-8')
+    if sheet is None: return
     with atomic_path(out / files[2]) as part: sheet.save(part, 'PNG')
 
 
 def benchmark_table(
     report: dict,  # from `run_benchmark`
 ) -> str:
-    "Means with their intervals as a markdown table; of methods, all that `main_table` tells."
+    "Means with their intervals as a markdown table; of methods and trials, all that their tables tell."
+    if 'chosen' in report: return tuning_table(report['figures'])
     return main_table(report['figures']) if 'methods' in report else table(summary(report['figures']))

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['ENTRIES', 'MAIN_COLUMNS', 'PAPER', 'BESIDE', 'chosen', 'Entry', 'entry_of', 'Models', 'load_models', 'watched',
-           'measure_methods', 'one_each', 'paper_table', 'main_table']
+           'measure_methods', 'prepared_alike', 'paper_table', 'main_table']
 
 # %% ../../nbs/bench/rivals.ipynb #5a0a8f3d
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 from ..base.run import Run
-from .rows import Setting
+from .rows import Setting, alike, change_of, owners_of
 from .score import Case, Judges, score
 from .suite import Rows
 from .tables import COLUMNS, summary, table
@@ -35,13 +35,17 @@ from ..models.judge import Judge
 
 # %% ../../nbs/bench/rivals.ipynb #d80cb194
 def chosen(
-    text: str,  # names of methods with commas between them, or 'all'
+    text: str,  # names of entries with commas between them, or 'all'
 ) -> list[str]:
-    "The names, each once; a one-sentence `ValueError` for one that is no method's, and for none."
-    names = [name.strip() for name in text.split(',') if name.strip()]
+    "The names, each once; a one-sentence `ValueError` for one that means nothing, and for none."
+    names = []
+    for part in filter(None, map(str.strip, text.split(','))):
+        if names and '=' in part and ':' not in part: names[-1] += f',{part}'  # one more change
+        else: names.append(': '.join(map(str.strip, part.split(':', 1))))
     if not names: raise ValueError(f'No method is named; give all, or some of {", ".join(METHODS)}.')
     if names == ['all']: return list(METHODS)
-    return list(dict.fromkeys(find_method(name).name for name in names))
+    for name in names: entry_of(name)
+    return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,19 @@ class Entry:
 
 
 def entry_of(
-    name: str,  # of a method
+    name: str,  # of a method, and what is changed, if anything is: 'tokenflow: tau_f=.6,tau_qk=.3'
 ) -> Entry:
-    "A method with its own defaults; VideoDirector with those of the ablations' full method."
-    method = find_method(name)
+    """A method with its own defaults, VideoDirector with those of the ablations' full method, changed as the
+    name says. `ValueError` for a name that means nothing."""
+    which, colon, what = name.partition(': ')
+    method, full = find_method(which), Setting()
     kinds = method.invert_settings, method.edit_settings
-    full = Setting()
-    if kinds == (type(full.invert), type(full.edit)): return Entry(name, full.invert, full.edit)
-    return Entry(name, *(kind() for kind in kinds))
+    owners, ours = owners_of(*kinds), kinds == (type(full.invert), type(full.edit))
+    if colon and not owners: raise ValueError(f'Nothing can be set of {which}; leave {what!r} out.')
+    changes = dict(change_of(part, owners) for part in what.split(',') if colon)
+    def own(kind): return {field: value for field, value in changes.items() if owners[field] is kind}
+    invert, edit = (full.invert, full.edit) if ours else (kind() for kind in kinds)
+    return Entry(which, replace(invert, **own(kinds[0])), replace(edit, **own(kinds[1])))
 
 # %% ../../nbs/bench/rivals.ipynb #8b44293e
 class Models:
@@ -123,28 +132,34 @@ def measure_methods(
     models: Models,
     judges: Judges,
     pair: tuple,  # kind, source, target
-    names: list[str],  # methods
+    names: list[str],  # entries that prepare alike
 ) -> Iterator[tuple[str, dict, Tensor]]:  # name, figures, clip
-    "Prepare, edit and measure with each method, from nothing each time."
-    case, quiet = Case.of(*pair), Run(progress=False)
+    "Prepare once, then edit and measure with each entry."
+    case, entry, quiet = Case.of(*pair), entry_of(names[0]), Run(progress=False)
+    method = find_method(entry.method)
+    model = models.fit(method)
+    with watched(model.unet.device) as before:
+        state = method.prepare(model, case.clip, case.inverting(entry.invert), quiet)
     for name in names:
-        method, entry = find_method(name), entry_of(name)
-        model = models.fit(method)
-        with watched(model.unet.device) as took:
-            state = method.prepare(model, case.clip, case.inverting(entry.invert), quiet)
-            video = method.edit(state, case.prompt, case.editing(entry.edit), quiet).video
+        with watched(model.unet.device) as after:
+            video = method.edit(state, case.prompt, case.editing(entry_of(name).edit), quiet).video
+        took = {key: both((before[key], after[key])) for key, both in (('seconds', sum), ('peak_memory', max))
+                if key in after}
         figures = score(video, case, judges)
         rest = len(case.wanted) - 1
         figures['untouched'] = (figures['judge_right'] * (rest + 1) - figures['new']) / rest
         yield name, figures | took, video
 
 
-def one_each(names: list[str]) -> list[list[str]]:
-    "Methods share nothing, so each is measured alone."
-    return [[name] for name in names]
+def prepared_alike(
+    names: list[str],  # entries
+) -> list[list[str]]:
+    "Entries of a method that differ in the edit alone, together."
+    def prepared(name): return str((entry_of(name).method, entry_of(name).invert))
+    return alike(names, prepared)
 
 
-ENTRIES = Rows(entry_of, one_each, load_models, measure_methods)
+ENTRIES = Rows(entry_of, prepared_alike, load_models, measure_methods)
 
 # %% ../../nbs/bench/rivals.ipynb #732581de
 MAIN_COLUMNS = {name: COLUMNS[name] for name in ('MS (DIS)', 'WorldCLIP', 'm.P (dB)', 'judge distance')} | {

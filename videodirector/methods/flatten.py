@@ -113,7 +113,7 @@ class FlattenEdit:
     "How FLATTEN edits."
     guidance_scale: float = guidance_option()
     negative_prompt: str = negative_option()
-    tau: float = option(.8, "share of the steps with the source's convolutions, queries and keys, 0 to 1",
+    tau: float = option(.5, "share of the steps with the source's convolutions, queries and keys, 0 to 1",
                         low=0, high=1)
 
     def __post_init__(self): check_options(self)

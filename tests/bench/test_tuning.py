@@ -1,0 +1,107 @@
+"Settings of each method, chosen as VideoDirector's were: as many trials, other pairs, one rule."
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from bench_cases import judge, model  # noqa: F401
+from lessons import NBS
+
+from videodirector.app.cli import main
+from videodirector.bench import tuning
+from videodirector.bench.rivals import ENTRIES, entry_of
+from videodirector.bench.rows import Setting, setting_of
+from videodirector.bench.score import Judges
+from videodirector.bench.suite import as_stored
+from videodirector.bench.tuning import MOST, TRIALS, best_trial, grid, trials_of, tuning_table
+from videodirector.methods.api import Edit
+from videodirector.methods.registry import METHODS
+from videodirector.world.pairs import TUNING_SEED, edit_pairs
+
+
+def rows(*found): return {f'colour {i}': dict(new=new, truth_psnr=psnr) for i, (new, psnr) in enumerate(found)}
+
+
+def test_a_grid_is_all_of_one_with_all_of_the_other():
+    assert grid(tau_s=(0., .5), layout=(True, False)) == ['tau_s=0.0,layout=True', 'tau_s=0.0,layout=False', 'tau_s=0.5,layout=True', 'tau_s=0.5,layout=False']
+
+
+@pytest.mark.parametrize('method', TRIALS)
+def test_every_trial_is_another_setting_and_there_are_no_more_than_ours(method):
+    entries = [entry_of(name) for name in trials_of(method)]
+    assert 1 < len(entries) <= MOST == len(trials_of('videodirector')) and {entry.method for entry in entries} == {method}
+    assert len({str(entry) for entry in entries}) == len(entries)
+    assert entry_of(method) in entries, 'the default is among them'
+
+
+def test_all_that_have_something_to_tune():
+    assert trials_of('all') == [name for method in TRIALS for name in trials_of(method)]
+    assert trials_of('rave, rave,tokenflow') == trials_of('rave') + trials_of('tokenflow')
+    assert {name for name in METHODS if name not in TRIALS} == {'do_nothing'}
+
+
+def test_the_nearest_to_the_truth_of_those_that_show_nine_words_of_ten():
+    ten = {'much held': rows(*[(1., 20.)] * 8, *[(0., 20.)] * 2), 'some': rows(*[(1., 18.)] * 9, (0., 18.)), 'none': rows(*[(1., 17.)] * 10)}
+    assert best_trial(ten) == 'some'
+
+
+def test_where_none_shows_so_many_it_is_one_of_those_within_two_points_of_the_most():
+    hundred = {name: rows(*[(1., psnr)] * count, *[(0., psnr)] * (100 - count)) for name, count, psnr in
+               (('far', 60, 25.), ('near', 68, 19.), ('most', 70, 18.))}
+    assert best_trial(hundred) == 'near'
+
+
+def test_only_pairs_that_all_trials_have_count():
+    assert best_trial(dict(a=rows((1., 18.), (1., 30.)), b=rows((1., 19.)))) == 'b'
+
+
+def test_the_rule_is_the_one_that_chose_our_settings():
+    figures = json.loads((NBS / 'results' / 'tuning.json').read_text())['figures']
+    assert setting_of(best_trial(figures)) == Setting()
+    assert [setting_of(name).edit for name in figures] == [entry_of(name).edit for name in trials_of('videodirector')]
+
+
+@pytest.mark.parametrize('file', ['rivals', 'rivals_tuning'])
+def test_names_of_stored_rows_stand_for_what_was_run(file):
+    settings = json.loads((NBS / 'results' / f'{file}.json').read_text())['settings']
+    for name, stored in settings.items():
+        now = as_stored(entry_of(name))
+        assert stored['method'] == now['method'] and all(now[part] | stored[part] == now[part] for part in ('invert', 'edit')), name
+
+
+def test_tables_by_method_say_which_was_chosen():
+    text = tuning_table({'rave: grid=1': rows((1., 18.)), 'rave: grid=2': rows((1., 19.)), 'flatten: tau=.5': rows((1., 17.))})
+    assert text.count('truth PSNR (dB) ↑') == 2 and '**rave**, 2 trials on 1 pair; chosen: `grid=2`' in text and '**flatten**, 1 trial on 1 pair; chosen: `tau=.5`' in text
+
+
+@pytest.fixture
+def tuned(monkeypatch, model, judge):  # noqa: F811
+    "A grid of one method that edits at once, darker and darker, in ten words."
+    def edit(state, prompt, settings=None, run=None, record=None):
+        return Edit(state.video * settings.guidance_scale, torch.zeros(1, 4, 1, 1, 1), prompt, state.prompt, {})
+    monkeypatch.setattr(METHODS['invert_and_prompt'], 'prepare', lambda model, clip, settings, run: clip, raising=False)
+    monkeypatch.setattr(METHODS['invert_and_prompt'], 'edit', edit, raising=False)
+    monkeypatch.setattr(tuning, 'TRIALS', dict(invert_and_prompt=grid(guidance_scale=(.5, .9))))
+    models = SimpleNamespace(fit=lambda method: model)
+    monkeypatch.setattr('videodirector.app.measure.ENTRIES', ENTRIES._replace(load=lambda weights, device: (models, Judges(judge))))
+
+
+def test_by_the_command(tuned, tmp_path):
+    command = ['benchmark', '--methods', 'all', '--tune', '1', '--device', 'cpu', '--out', str(tmp_path / 'out'), '--quiet']
+    assert main(command) == 0
+    report = json.loads((tmp_path / 'out' / 'tuning.json').read_text())
+    names = [f'invert_and_prompt: guidance_scale={x}' for x in (.5, .9)]
+    assert (report['pairs'], report['chosen']) == (1, dict(invert_and_prompt=best_trial(report['figures'])))
+    assert list(report['settings']) == list(report['figures']) == names
+    pairs = [f'{kind} {source.seed}' for kind, source, _ in edit_pairs(1, TUNING_SEED)]
+    assert all(list(found) == pairs for found in report['figures'].values()), 'pairs that no table uses'
+    assert (tmp_path / 'out' / 'tuning.md').read_text() == tuning_table(report['figures']) + '\n'
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / 'out').glob('*/*')}
+    assert main(command) == 0 and {file: file.stat().st_mtime_ns for file in before} == before, 'nothing is done again'
+
+
+@pytest.mark.parametrize('words, sentence', [(['--methods', 'do_nothing'], "no method to tune 'do_nothing'; choose one of videodirector"),
+                                             (['--methods', 'rave: grid=2'], "no method to tune 'rave: grid=2'"), ([], '--tune belongs to --methods')])
+def test_what_cannot_be_tuned_is_a_sentence(words, sentence, tmp_path, capsys):
+    assert main(['benchmark', '--tune', '2', *words, '--out', str(tmp_path / 'out')]) == 2
+    assert sentence in capsys.readouterr().err and not (tmp_path / 'out').exists()
