@@ -7,7 +7,7 @@ from bench_cases import model  # noqa: F401
 from torch.testing import assert_close
 
 from videodirector.base.run import Run
-from videodirector.bench.auto_tau import LOOK, SIGNS, Rule, Sweep, first_look, mean_over
+from videodirector.bench.auto_tau import LOOK, SIGNS, Rule, Sweep, first_look, mean_over, regret_table
 from videodirector.data.mask import Mask
 from videodirector.methods.videodirector import edit, invert
 
@@ -105,3 +105,10 @@ def test_what_cannot_be_seen_is_said(model, inversion):  # noqa: F811
     with pytest.raises(ValueError, match='changes nothing'): first_look(model, inversion, SOURCE)
     inversion.mask = None
     with pytest.raises(ValueError, match='a mask and the inversion has none'): first_look(model, inversion, TARGET)
+
+
+def test_a_table_of_regrets():
+    found = sweep([1, 2, 3], [5, 1, 0], [2, 2, 4])
+    text = regret_table(found, dict(mine=[.8, 0., .8], worst=[0., .8, 0.]), {'always 0': 0.}, sweep([1, 1, 1], [0, 0, 1], [1, 1, 1]))
+    head, _, mine, worst = text.splitlines()
+    assert head == '|  | regret (dB) | over always 0 | new word |' and mine.startswith('| mine | 0.00 [0.00, 0.00] | 1.33 [0.00, 2.00] | 0.667 |') and worst.startswith('| worst | 3.00')
