@@ -59,7 +59,7 @@ LATE = 150  # timestep below which details settle
 class Windows:
     "How long clips are cut for a model that sees so many frames together."
     length: int = LENGTH  # frames of a window, at most
-    overlap: int = OVERLAP  # frames that two neighbours share
+    overlap: int = OVERLAP  # frames that two neighbours share at least
     whole: int = 0  # a clip of so many frames, or fewer, is not cut though it is longer than a window
 
     def __post_init__(self):

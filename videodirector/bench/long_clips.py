@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HARD', 'frame_steps', 'at_borders', 'seam', 'background_colours', 'drift', 'Still', 'measure_clip', 'looks_of',
-           'timed_edit', 'options', 'main']
+           'timed_edit', 'measure_memory', 'options', 'main', 'long_table']
 
 # %% ../../nbs/bench/long_clips.ipynb #db4a4433
 import argparse
@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool1d
 
-# %% ../../nbs/bench/long_clips.ipynb #130bff27
+# %% ../../nbs/bench/long_clips.ipynb #2cd4804f
 from ..attention.windows import LENGTH, Window, Windows
 from ..base.quiet import quieten
 from ..base.run import Run
 from ..base.store import atomic_path, check_file
+from .memory import Parts
 from .report import machine, rounded
 from .score import Case
+from .tables import interval
 from ..data.mask import Mask
 from ..methods.api import Clip
 from ..methods.videodirector import edit, invert
@@ -123,13 +125,25 @@ def timed_edit(
     inversion = invert(model, clip.video, clip.prompt, clip.mask, null='none', steps=steps, run=quiet)
     return edit(model, inversion, case.prompt, region=case.region, run=quiet).video, clock() - start
 
-# %% ../../nbs/bench/long_clips.ipynb #b8887e11
+# %% ../../nbs/bench/long_clips.ipynb #5ecd33eb
+def measure_memory(
+    device: str | None,  # of the model, whose numbers are not used
+    frames: int,
+) -> dict[str, float]:  # part → MiB
+    "What a prediction takes, and an update of the null text, weights not counted."
+    model = load_world_model(device)
+    parts = Parts(model, frames, model.limits.side, model.limits.side)
+    return {name: parts.shapes.most(getattr(parts, name)) / 2**20 for name in ('call', 'update')}
+
+# %% ../../nbs/bench/long_clips.ipynb #66275a87
 def options() -> argparse.ArgumentParser:
     "What `python -m videodirector.bench.long_clips` understands."
     parser = argparse.ArgumentParser('python -m videodirector.bench.long_clips',
                                      description='What windows cost, and what they leave in a clip.')
     for name, default in dict(clips=4, frames=64, steps=20).items():
         parser.add_argument(f'--{name}', type=int, default=default, help='(default %(default)s)')
+    parser.add_argument('--lengths', type=int, nargs='*', default=(), metavar='N',
+                        help='count the memory for clips of so many frames, too')
     parser.add_argument('--device', help='(default: the best at hand)')
     parser.add_argument('--out', type=Path, help='a .json file for the figures')
     return parser
@@ -145,11 +159,33 @@ def main(
     model = load_world_model(args.device)
     cases = [Case.of(*pair, frames=args.frames) for pair in edit_pairs(args.clips, TUNING_SEED)]
     report = dict(machine=machine(model.device), what=dict(frames=args.frames, steps=args.steps), clips=[])
+    report['memory'] = {count: rounded(measure_memory(args.device, count)) for count in args.lengths}
     for case in cases:
         report['clips'].append(rounded(measure_clip(model, case, args.steps)))
         print(case.prompt, {name: report['clips'][-1][name]['drift'] for name in ('hard', 'moved')}, flush=True)
         if not args.out: continue
         with atomic_path(args.out) as part: part.write_text(json.dumps(report) + '\n', encoding='utf-8')
+
+# %% ../../nbs/bench/long_clips.ipynb #a5eec7ff
+def long_table(
+    report: dict,  # that `main` wrote
+) -> str:
+    """Markdown: a row for each kind of windows, means with intervals. The seam is that at the borders of windows
+    that are cut hard, whatever cut the clip; the time is that of the clip over that of its beginning."""
+    frames, clips = report['what']['frames'], report['clips']
+    border = at_borders(HARD.of(frames))
+    figures = {'seam (%)': lambda x: 100 * seam(torch.tensor(x['steps']), border),
+               'largest step / median': lambda x: max(x['steps']) / torch.tensor(x['steps']).median().item(),
+               'drift (levels of 255)': lambda x: x['drift'], 'truth PSNR (dB)': lambda x: x['truth_psnr'] or 0}
+    def told(values): return '{:.2f} [{:.2f}, {:.2f}]'.format(*interval(torch.tensor(values)))
+    rows = [['', *figures, f'time over {LENGTH} frames']]
+    rows.append(['---'] * len(rows[0]))
+    for name in ('truth', 'hard', 'moved'):
+        found = [[figure(clip[name]) for clip in clips] for figure in figures.values()]
+        times = [clip[name]['seconds'] / clip['short']['seconds'] for clip in clips if name != 'truth']
+        rows.append([name, *map(told, found), told(times) if times else ''])
+    rows[2][4] = ''  # of the truth
+    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
 
 # %% ../../nbs/bench/long_clips.ipynb #624c40c8
 #| eval: false

@@ -142,7 +142,7 @@ class AnimateDiff(StableDiffusion):
 
     def in_windows(self,
         length: int | None = None,  # frames of a window; None: as ever, and only clips that it cannot take
-        overlap: int = OVERLAP,  # frames that two neighbouring windows share
+        overlap: int = OVERLAP,  # frames that two neighbouring windows share at least
     ) -> 'AnimateDiff':
         "The same model, which sees long clips so. `ValueError` for a window that it does not take."
         windows = replace(self.windows, overlap=overlap) if length is None else Windows(length, overlap)
