@@ -246,7 +246,7 @@ def test_what_does_not_fit_another_method_is_said(rival, tmp_path, stored):
 def test_a_long_clip_is_edited_in_windows(run, tmp_path):
     windows = dict(frames=30, size='16x16', inner_steps=0)
     assert run('--json', **windows)[0] == 0, 'more frames than the motion module takes'
-    assert Inversion.load(tmp_path / 'out/inversion.safetensors').windows == [[0, 15], [14, 30]]
+    assert Inversion.load(tmp_path / 'out/inversion.safetensors').windows == [[0, 15], [15, 30]]
     code, out, _ = run('--json', '--overwrite', window=16, overlap=4, **windows)
     report = json.loads(out)
     assert code == 0 and report['frames'] == 30 == clip_info(report['files']['edited']).frames

@@ -1,5 +1,6 @@
 "Weights sum to one at every frame, one window changes nothing, and whoever looks into a window knows which frames it has."
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch.testing import assert_close
 from videodirector.attention.processor import attend, showing
 from videodirector.attention.recording import Recording, record
 from videodirector.attention.sites import KINDS, find_sites
-from videodirector.attention.windows import Window, Windows
+from videodirector.attention.windows import LATE, Window, Windows
 from videodirector.data.mask import Mask
 from videodirector.parts.blend import LocalBlend
 from videodirector.parts.control import SLOTS, MutualControl
@@ -26,7 +27,7 @@ def case(model, frames=F, slots=1, dtype=torch.float32):
 def alone(model, z, text): return model.unet(z, T, text.flatten(0, 1)).sample
 
 
-def parts(windows, z, text): return [(window, window.of(z, 2), window.of(text, 1)) for window in windows.of(z.shape[2])]
+def parts(windows, z, text): return [(window, window.of(z, 2), window.of(text, 1)) for window in windows.at(z.shape[2], T)]
 
 
 @pytest.fixture
@@ -46,6 +47,28 @@ def test_weights_sum_to_one_at_every_frame(length, overlap):
         assert max(map(len, windows)) - min(map(len, windows)) <= 1, 'equally long, but for what does not divide'
         assert all(one.stop - other.start == overlap for one, other in zip(windows, windows[1:]))
         assert (len(windows) == 1) == (frames <= length)
+
+
+@pytest.mark.parametrize('windows', [Windows(), Windows(whole=32), Windows(1, 0), Windows(3, 1), Windows(16, 4), Windows(17, 1, 24), Windows(32, 8)])
+def test_each_step_cuts_elsewhere_and_weighs_all_frames(windows):
+    for frames in (1, 2, 17, 26, 33, 48, 61, 64):
+        cut = [windows.at(frames, t) for t in range(0, 1000, 37)]
+        if frames <= windows.most:
+            assert all(found == windows.of(frames) for found in cut)
+            continue
+        for t, found in zip(range(0, 1000, 37), cut):
+            total = sum(window.weigh(torch.ones(len(window), dtype=torch.float64)) for window in found)
+            assert_close(total, torch.ones(frames, dtype=torch.float64), rtol=0, atol=1e-15)
+            assert found[0].start == 0 and found[-1].stop == frames and found == windows.at(frames, t)
+            assert 0 < min(map(len, found)) and max(map(len, found)) <= windows.longest(frames) and max(map(len, found)) <= windows.most
+            assert sum(map(len, found)) <= frames + (len(found) - 1) * max(windows.overlap, windows.length // 2 if t < LATE else 0)
+        if windows.length > 3: assert len({window.stop for found in cut for window in found[:1]}) > 2
+
+
+def test_late_windows_share_what_there_is_room_for():
+    def shared(windows, t): return {one.stop - other.start for one, other in pairwise(windows.at(64, t))}
+    assert [shared(Windows(whole=32), t) for t in (LATE, LATE - 1)] == [{0}, {8}]
+    assert shared(Windows(16), 0) == {0} and shared(Windows(16, 0, 20), 0) == {4} and shared(Windows(16, 0, 28), 0) == {4} and shared(Windows(16, 6), LATE) == {6}
 
 
 def test_weights_rise_and_fall_in_equal_steps():
@@ -130,7 +153,7 @@ def test_a_control_hides_what_its_frames_hide(short):
     with attend(short.unet, [Logged(range(9), mask, log=log)]) as at:
         at.begin(0, SLOTS, F, H, W)
         found = short.predict(z, T, text)
-    assert len({window for window, *_ in log}) == 3
+    assert len({window for window, *_ in log}) == len(short.windows.at(F, T))
     for window, _, size, hidden in log:
         assert torch.equal(hidden, (mask.at(*size) > 0).flatten(1)[window.start:window.stop])
     expected = torch.zeros_like(z)

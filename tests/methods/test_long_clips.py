@@ -82,10 +82,12 @@ def test_each_window_is_guided_by_itself(short):
     reference = torch.randn(1, 4, FRAMES, 2, 2, generator=make)
     latents, text, mask = reference + .3 * torch.randn(reference.shape, generator=make), short.embed(SOURCE), sliding()
     found = decoupled_guidance(short, ALL, reference, latents, 500, text, mask)
-    windows = short.windows.of(FRAMES)
+    windows = short.windows.at(FRAMES, 500)
     alone = [decoupled_guidance(short, ALL, window.of(reference, 2), window.of(latents, 2), 500, text, Mask(window.of(mask.values))) for window in windows]
-    for i in range(2): assert_close(found[i], sum(window.weigh(pull[i], 2) for window, pull in zip(windows, alone)))
-    assert found.losses == {name: pytest.approx((loss + alone[1].losses[name]) / 2) for name, loss in alone[0].losses.items()}
+    assert_close(found.eps, sum(window.weigh(pull.eps, 2) for window, pull in zip(windows, alone)))
+    assert_close(found.gradient, sum(window.weigh(pull.gradient * len(window) / 16, 2) for window, pull in zip(windows, alone)))
+    assert found.losses == {name: pytest.approx(sum(len(window) * pull.losses[name] for window, pull in zip(windows, alone)) / sum(map(len, windows)))
+                            for name in alone[0].losses}
 
 
 def test_motion_is_read_of_frames_that_are_seen_together(short):

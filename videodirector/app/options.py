@@ -216,7 +216,7 @@ def method_options(
         help='frames that the model sees together; longer clips go through it window by window (default '
              f'{LENGTH}, and only for clips that it cannot take whole)')
     add('--overlap', type=SHARED, metavar='N',
-        help=f'frames that two neighbouring windows share (default {OVERLAP})')
+        help=f'frames that two neighbouring windows share at least (default {OVERLAP})')
     add('--method', default='videodirector', metavar='NAME', help='how to edit, see `videodirector methods`')
     add('--preset', default='default', metavar='NAME',
         help='settings to begin with, see `videodirector presets`; the options here change single ones')

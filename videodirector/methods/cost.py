@@ -43,7 +43,7 @@ def memory_of(
     counted = BYTES.get(tuple(model.unet.config.block_out_channels))
     if counted is None: return {}
     cells = size[0] * size[1] / model.limits.factor**2
-    seen = max(map(len, model.windows.of(frames))) * cells
+    seen = model.windows.longest(frames) * cells
     coded = (1 if card.sliced else min(CHUNK, frames)) * cells
     weights = weight_of(model.unet, model.vae, *([] if card.offloaded else [model.text_encoder]))
     half, kept = model.dtype.itemsize / 2, kept_of(model, frames * cells, frames, settings)

@@ -138,11 +138,11 @@ class AnimateDiff(StableDiffusion):
             words = self.by_frame(text if text.ndim == 3 else window.of(text, 1), len(window))
             z = window.of(latents, 2).to(self.device, self.dtype)
             with showing(self.unet, window): return wide(self.unet(z, t, encoder_hidden_states=words).sample)
-        return self.windows.blend(latents.shape[2], look)
+        return self.windows.blend(latents.shape[2], t, look)
 
     def in_windows(self,
         length: int | None = None,  # frames of a window; None: as ever, and only clips that it cannot take
-        overlap: int = OVERLAP,  # frames that two neighbouring windows share
+        overlap: int = OVERLAP,  # frames that two neighbouring windows share at least
     ) -> 'AnimateDiff':
         "The same model, which sees long clips so. `ValueError` for a window that it does not take."
         windows = replace(self.windows, overlap=overlap) if length is None else Windows(length, overlap)

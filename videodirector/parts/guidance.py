@@ -160,13 +160,16 @@ def decoupled_guidance(
 ) -> Pull:
     """η_f G_T^f + η_b G_T^b + ζ_f G_K^f + ζ_b G_K^b by one look at the reference and one way back
     (VideoDirector, CVPR 2025). A long clip is guided as it is seen, each window by itself."""
-    windows = model.windows.of(latents.shape[2])
+    windows = model.windows.at(latents.shape[2], t)
     pulls = [_pull_of(model, stdg, *(window.of(z, 2) for z in (reference, latents)), t, text, mask, window)
              for window in windows]
     if len(pulls) == 1: return pulls[0]
-    blended = (sum(window.weigh(z, 2) for window, z in zip(windows, zs)) for zs in list(zip(*pulls))[:2])
-    losses = {name: sum(pull.losses[name] for pull in pulls) / len(pulls) for name in pulls[0].losses}
-    return Pull(*blended, losses)
+    parts = [len(window) / model.windows.length for window in windows]  # a mean over few frames pulls harder
+    gradient = sum(window.weigh(pull.gradient * part, 2) for window, pull, part in zip(windows, pulls, parts))
+    eps = sum(window.weigh(pull.eps, 2) for window, pull in zip(windows, pulls))
+    losses = {name: sum(part * pull.losses[name] for part, pull in zip(parts, pulls)) / sum(parts)
+              for name in pulls[0].losses}
+    return Pull(gradient, eps, losses)
 
 
 def _pull_of(model, stdg, reference, latents, t, text, mask, window):
