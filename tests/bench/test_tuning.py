@@ -61,7 +61,7 @@ def test_the_rule_is_the_one_that_chose_our_settings():
     assert [setting_of(name).edit for name in figures] == [entry_of(name).edit for name in trials_of('videodirector')]
 
 
-@pytest.mark.parametrize('file', ['rivals', 'rivals_tuning'])
+@pytest.mark.parametrize('file', ['rivals', 'rivals_tuning', 'rivals_guidance'])
 def test_names_of_stored_rows_stand_for_what_was_run(file):
     settings = json.loads((NBS / 'results' / f'{file}.json').read_text())['settings']
     for name, stored in settings.items():
