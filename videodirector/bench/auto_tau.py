@@ -27,7 +27,7 @@ from ..parts.control import refine
 from ..parts.inversion import per_frame
 from ..parts.settings import EditSettings
 
-# %% ../../nbs/bench/auto_tau.ipynb #2b51a62f
+# %% ../../nbs/bench/auto_tau.ipynb #324da9f9
 @dataclass(frozen=True, eq=False)
 class Sweep:
     "What a figure is for several τ_s, edit by edit."
@@ -43,11 +43,12 @@ class Sweep:
         report, usual = json.loads(Path(path).read_text(encoding='utf-8')), EditSettings().tau_c
         edits = {name: setting['edit'] for name, setting in report['settings'].items()}
         names = {edit['tau_s']: name for name, edit in edits.items() if edit['tau_c'] == usual}
-        if len(names) < 2: raise ValueError(f'{str(path)!r} has no sweep of tau_s; measure two values or more.')
+        if len(names) < 2:
+            raise ValueError(f'{str(path)!r} has no sweep of tau_s; measure two values or more.')
         rows, taus = report['figures'], sorted(names)
         common = [edit for edit in rows[names[taus[0]]] if all(edit in rows[name] for name in names.values())]
-        return cls(taus, {edit: torch.tensor([rows[names[tau]][edit][figure] for tau in taus], dtype=torch.float64)
-                          for edit in common})
+        def curve(edit): return torch.tensor([rows[names[tau]][edit][figure] for tau in taus]).double()
+        return cls(taus, {edit: curve(edit) for edit in common})
 
     @property
     def table(self) -> Tensor:  # [edit, τ]
@@ -71,7 +72,7 @@ class Sweep:
         "How much is missed of the best that any of these values gives the edit."
         return self.table.max(1).values - self.at(chosen)
 
-# %% ../../nbs/bench/auto_tau.ipynb #d526d338
+# %% ../../nbs/bench/auto_tau.ipynb #b1a3bdb7
 LOOK = 4  # first steps that are looked at
 SIGNS = ('prediction', 'words', 'keys inside', 'keys outside')
 
@@ -98,7 +99,8 @@ def first_look(
                          'one.')
     settings = EditSettings(tau_s=1., mutual=False, region=region)
     controls = plan_controls(model, inversion, prompt, settings)
-    if not controls: raise ValueError('The prompt changes nothing, so there is nothing to see; change a word.')
+    if not controls:
+        raise ValueError('The prompt changes nothing, so there is nothing to see; change a word.')
     schedule, pivots, frames = inversion.schedule, inversion.pivots, inversion.pivots.shape[2]
     z, look = pivots[-1:], Look(model, inversion, prompt, hidden_region(inversion, region))
     for i, t in list(enumerate(schedule))[:steps]:
