@@ -178,15 +178,15 @@ def main(
         if not args.out: continue
         with atomic_path(args.out) as part: part.write_text(json.dumps(report) + '\n', encoding='utf-8')
 
-# %% ../../nbs/bench/long_clips.ipynb #fdaa6b8d
+# %% ../../nbs/bench/long_clips.ipynb #80f2c7c9
 KINDS = dict(truth=HARD, hard=HARD, moved=Windows(whole=32))  # row of the table → windows that cut it
 
 
 def long_table(
     report: dict,  # that `main` wrote
 ) -> str:
-    """Markdown: a row for each kind of windows, means with intervals, and the truth at the borders of the first.
-    The time is that of the clip over that of its beginning."""
+    """Markdown: a row for each kind of windows, means with intervals, and the truth at the borders of the
+    first. The time is that of the clip over that of its beginning."""
     clips, levels = report['clips'], torch.linspace(999, 0, report['what']['steps']).round().int().tolist()
     def told(values): return '{:.2f} [{:.2f}, {:.2f}]'.format(*interval(torch.tensor(values)))
 
