@@ -243,15 +243,16 @@ class Runs:
     def of(cls,
         model: VideoModel,  # that inverted the clip
         clip: Clip,
-        inversion: Inversion,  # of the clip
+        *inversions: Inversion,  # of the clip; the board begins with the first
     ) -> 'Runs':
-        "Runs of a clip that VideoDirector has inverted already. `ValueError` for the inversion of another."
-        if inversion.prompt != clip.prompt:
-            raise ValueError(f'The clip shows {clip.prompt!r} and the inversion is of {inversion.prompt!r}; '
-                             'give the one that was made of this clip.')
-        runs = cls(model, clip, settings=inversion.settings)
-        start = Settings(*runs.clips, clip.prompt, inversion.settings)
-        runs.states[start.prepared] = model, inversion
+        "Runs of a clip that VideoDirector has inverted already. `ValueError` for an inversion of another."
+        runs = cls(model, clip, settings=inversions[0].settings)
+        for made in inversions:
+            if made.prompt != clip.prompt:
+                raise ValueError(f'The clip shows {clip.prompt!r} and the inversion is of {made.prompt!r}; '
+                                 'give one that was made of this clip.')
+            start = Settings(*runs.clips, clip.prompt, made.settings)
+            runs.states[start.prepared] = model, made
         return runs
 
     def start(self,
