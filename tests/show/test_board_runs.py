@@ -150,3 +150,11 @@ def test_work_is_what_is_not_kept(runs):
     assert less < runs.work(START.but(null='shared'))['null text']
     direct = runs.work(START.but(null='none', eta_f=0., eta_b=0., zeta_b=0., inversion='fixed-point'))
     assert 'null text' not in direct and direct['inversion'] == 2 * STEPS
+
+
+def test_an_inversion_that_is_there_is_not_made_again(tiny_model, inversions):
+    clip = Clip(video(), SOURCE, box())
+    made = invert(tiny_model, clip.video, SOURCE, clip.mask, START.invert)
+    given, own = Runs.of(tiny_model, clip, made), some_runs(tiny_model)
+    assert torch.equal(given.run(START).edit.video, own.run(START).edit.video) and len(inversions) == 1
+    with pytest.raises(ValueError, match='give one that was made of this clip'): Runs.of(tiny_model, Clip(video(), TARGET), made)

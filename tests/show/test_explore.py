@@ -53,6 +53,12 @@ def test_a_cell_shows_widget_and_picture():
     assert data['text/plain'].startswith('Explorer(24 maps')
 
 
+def test_an_edit_without_its_source_looks_at_it_all_the_same():
+    e = explore(recorded(steps=(7,), slots=('edit_cond',)), clip(), clip(1), kind='spatial')
+    assert [p.title for p in look_of(e).panels()] == ['edit', 'edit looks at source'] and [*e.frames] == ['source', 'edit']
+    e.still()
+
+
 # ---- in a browser ----
 
 PIXELS = """canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"""

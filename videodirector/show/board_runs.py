@@ -22,7 +22,7 @@ from ..bench.score import Case, Judges, score
 from ..data.mask import check_mask
 from ..methods.api import Clip, Edit, Method, check_needs
 from ..methods.registry import find_method
-from ..methods.videodirector import VideoDirector
+from ..methods.videodirector import Inversion, VideoDirector
 from ..models.api import VideoModel, check_clip, check_prompt
 from ..parts.control import word_weights
 from ..parts.settings import STDG, TERMS, TUNED, InvertSettings
@@ -238,6 +238,22 @@ class Runs:
         self.settings = changed(settings or InvertSettings(), changes)
         self.states = {}  # `Settings.prepared` → the state that the method's `prepare` gave
         self.made = {}  # Settings → Result, oldest first
+
+    @classmethod
+    def of(cls,
+        model: VideoModel,  # that inverted the clip
+        clip: Clip,
+        *inversions: Inversion,  # of the clip; the board begins with the first
+    ) -> 'Runs':
+        "Runs of a clip that VideoDirector has inverted already. `ValueError` for an inversion of another."
+        runs = cls(model, clip, settings=inversions[0].settings)
+        for made in inversions:
+            if made.prompt != clip.prompt:
+                raise ValueError(f'The clip shows {clip.prompt!r} and the inversion is of {made.prompt!r}; '
+                                 'give one that was made of this clip.')
+            start = Settings(*runs.clips, clip.prompt, made.settings)
+            runs.states[start.prepared] = model, made
+        return runs
 
     def start(self,
         name: str | None = None,  # of the clip; None: the first

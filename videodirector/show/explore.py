@@ -133,7 +133,9 @@ def explore(
     packed = pack(recording, kinds, sites, steps, slots)
     source, edit = (edited if video is None else video), (video if edited is None else edited)
     clips = {'source': source, 'edit': edit, '': source}
-    clips = {side: clip for side, clip in clips.items() if clip is not None and packed.where(side=side)}
+    there = {entry['side'] for entry in packed.entries}
+    if packed.where(kind='spatial', side='edit', n=2): there.add('source')  # at which the edit looks
+    clips = {side: clip for side, clip in clips.items() if clip is not None and side in there}
     for clip in clips.values():
         if len(clip) != packed.frames:
             raise ValueError(f'the clip has {len(clip)} frames and the maps {packed.frames}; '

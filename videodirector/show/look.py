@@ -120,8 +120,9 @@ def show_look(
         if any(look.maps(panels[i]) is not None for i in columns):
             colour_bar(fig, axes[:, columns], look.limits(panels[columns[0]]), label, _colours(difference))
     what = dict(cross=state['word'], spatial='what + looks at', temporal=f"attention to frame {state['key']}")
-    where = f"frame {state['frame']}, step {state['step']} · {state['site']}"
-    fig.suptitle(f"{what[state['kind']]} · {where}", fontsize=9)
+    where = f"frame {state['frame']}, step {state['step']}"
+    then = ' · ' if len(panels) > 2 else '\n'  # a narrow figure has no room for one line
+    fig.suptitle(f"{what[state['kind']]} · {where}{then}{state['site']}", fontsize=9)
     return fig
 
 
