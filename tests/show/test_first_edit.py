@@ -11,7 +11,7 @@ def test_the_slider_makes_the_clip_anew(lab, tmp_path):
     nbformat.write(nb, tmp_path / 'first.ipynb')
     lab.page.route('https://colab.research.google.com/**', lambda route: route.fulfill(content_type='image/svg+xml', body='<svg xmlns="http://www.w3.org/2000/svg"/>'))
     lab.open(tmp_path / 'first.ipynb')
-    lab.run_all('from the truth')
+    lab.run_all('to the true edit')
     out = lab.output(at)
     clip, handle = out.locator('img').first, out.locator('.noUi-handle')
     expect(clip).to_be_visible(timeout=60_000)
