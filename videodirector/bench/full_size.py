@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEPS', 'INVERSION', 'PARTS', 'Case', 'make_case', 'plan_of', 'Clock', 'Clocked', 'run_ours', 'run_plain', 'compare',
-           'table', 'measure', 'main']
+           'table', 'measure', 'parse_machine', 'main']
 
 # %% ../../nbs/bench/full_size.ipynb #3eeeeac8
 import argparse
@@ -220,6 +220,26 @@ def measure(
     return report
 
 
+def parse_machine(
+    parser: argparse.ArgumentParser,  # holds a command's own options already
+    argv: list[str] | None,  # None: what stands on the command line
+    usual: str,  # precision on a GPU, if nobody says otherwise
+) -> tuple[argparse.Namespace, torch.device, torch.dtype]:
+    "Read a command line: how large the networks are, where and how finely they compute, where figures go."
+    add = parser.add_argument
+    add('--tiny', action='store_true', help='the same structure, so thin that a CPU does it in seconds')
+    add('--device', help='cpu, cuda or mps (default: the best at hand)')
+    add('--dtype', choices=('bfloat16', 'float16', 'float32'),
+        help=f'precision of the networks (default: {usual}, float32 without a GPU)')
+    add('--out', type=Path, metavar='FILE', help='also write the figures here, as JSON')
+    args = parser.parse_args(argv)
+    if args.out: check_file(args.out)
+    quieten()
+    device = check_device(args.device)
+    dtype = args.dtype or (usual if device.type == 'cuda' else 'float32')
+    return args, device, getattr(torch, dtype)
+
+
 def main(
     argv: list[str] | None = None,  # None: what stands on the command line
 ) -> None:
@@ -231,18 +251,9 @@ def main(
     add('--steps', nargs='+', type=int, default=[20, 50], metavar='S', help='denoising steps (default 20 50)')
     add('--updates', type=int, default=PAPER.invert.inner_steps, metavar='N',
         help='updates of the null text per step (default %(default)s)')
-    add('--tiny', action='store_true', help='the same structure, so thin that a CPU does it in seconds')
-    add('--device', help='cpu, cuda or mps (default: the best at hand)')
-    add('--dtype', choices=('bfloat16', 'float16', 'float32'),
-        help='precision of the networks (default: bfloat16 as in the official code, float32 without a GPU)')
-    add('--out', type=Path, metavar='FILE', help='also write the figures here, as JSON')
-    args = parser.parse_args(argv)
-    if args.out: check_file(args.out)
-    quieten()
-    device, sizes = check_device(args.device), TINY if args.tiny else FULL
-    dtype = args.dtype or ('bfloat16' if device.type == 'cuda' else 'float32')
-    model = build_model(sizes, device, getattr(torch, dtype))
-    measure(model, sizes, args.steps, args.updates, args.out)
+    args, device, dtype = parse_machine(parser, argv, 'bfloat16')  # as the official code has it
+    sizes = TINY if args.tiny else FULL
+    measure(build_model(sizes, device, dtype), sizes, args.steps, args.updates, args.out)
 
 # %% ../../nbs/bench/full_size.ipynb #95fe9123
 #| eval: false

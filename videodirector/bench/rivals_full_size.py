@@ -13,17 +13,15 @@ from pathlib import Path
 
 # %% ../../nbs/bench/rivals_full_size.ipynb #c3f20005
 import torch
-from ..base.quiet import quieten
 from ..base.run import Run
-from ..base.store import atomic_path, check_file
-from .full_size import Clock
+from ..base.store import atomic_path
+from .full_size import Clock, parse_machine
 from .report import machine, rounded
 from .rivals import chosen, entry_of
 from .untrained import FULL, TINY, Sizes, build_model
 from ..methods.api import Clip
 from ..methods.registry import METHODS, find_method
 from ..models.api import VideoModel
-from ..models.folder import check_device
 from ..world.pairs import edit_pairs
 
 # %% ../../nbs/bench/rivals_full_size.ipynb #c3f20007
@@ -116,17 +114,9 @@ def main(
     add = parser.add_argument
     add('--methods', default='all', metavar='NAME,NAME,…', help='some of them (default: all that have steps)')
     add('--steps', type=int, default=2, metavar='S', help='denoising steps, 2 or more (default %(default)s)')
-    add('--tiny', action='store_true', help='the same structure, so thin that a CPU does it in seconds')
-    add('--device', help='cpu, cuda or mps (default: the best at hand)')
-    add('--dtype', choices=('bfloat16', 'float16', 'float32'),
-        help='precision of the networks (default: float16, float32 without a GPU)')
-    add('--out', type=Path, metavar='FILE', help='also write the figures here, as JSON')
-    args = parser.parse_args(argv)
-    if args.out: check_file(args.out)
-    quieten()
-    names, device = timed_entries(args.methods, args.steps), check_device(args.device)
-    dtype = args.dtype or ('float16' if device.type == 'cuda' else 'float32')
-    measure(THIN if args.tiny else FULL, device, getattr(torch, dtype), names, args.out)
+    args, device, dtype = parse_machine(parser, argv, 'float16')
+    names = timed_entries(args.methods, args.steps)
+    measure(THIN if args.tiny else FULL, device, dtype, names, args.out)
 
 # %% ../../nbs/bench/rivals_full_size.ipynb #c3f20014
 #| eval: false
