@@ -110,7 +110,7 @@ def test_preparing_is_inversion_without_a_prompt(model, state):
 
 
 def test_one_frame_a_grid_is_sampling_frame_by_frame(model, state):
-    plain = sample_ddim(model, state[1].pivots[-1:], model.embed(TARGET), model.embed(''), state[1].schedule, QUIET)
+    plain = sample_ddim(model, state[1].pivots[-1:], model.embed(TARGET), model.embed(''), model.schedule(STEPS, RaveEdit().guidance_scale), QUIET)
     assert_close(edited(state, grid=1).latents, plain)
     assert_close(edited(state, grid=1, shuffle=False).latents, plain)
 
@@ -127,7 +127,7 @@ def test_settings_and_the_prompt_reach_the_result(state):
 def test_the_same_prompt_is_its_own_reconstruction(state):
     one, other = edited(state, SOURCE), edited(state, SOURCE)
     assert torch.equal(one.video, other.video) and one.prompt == one.source_prompt == SOURCE
-    assert one.method == 'rave' and one.settings == dict(steps=STEPS, guidance_scale=4., grid=2, shuffle=True, shuffle_seed=0, variant='RAVE w/o ControlNet')
+    assert one.method == 'rave' and one.settings == dict(steps=STEPS, guidance_scale=RaveEdit().guidance_scale, grid=2, shuffle=True, shuffle_seed=0, variant='RAVE w/o ControlNet')
 
 
 def test_a_run_is_resumed(model, tmp_path):

@@ -286,7 +286,7 @@ def test_guidance_bends_the_end_of_each_step(tiny_model, guided):
     with torch.no_grad():
         for i, t in enumerate(schedule.timesteps):
             eps_c, eps_u = (tiny_model.predict(z, t, x[None]) for x in (text, null[i]))
-            eps, a, b = eps_u + 4 * (eps_c - eps_u), schedule.alphas[i], schedule.next_alphas[i]
+            eps, a, b = eps_u + schedule.guidance_scale * (eps_c - eps_u), schedule.alphas[i], schedule.next_alphas[i]
             z0, bent = (z - (1 - a)**.5 * eps) / a**.5, eps - (1 - a)**.5 * guided.guidance.gradients[i]
             z = b**.5 * z0 + (1 - b)**.5 * bent
     assert_close(reconstruct(tiny_model, guided).latents, z, rtol=1e-3, atol=1e-3)

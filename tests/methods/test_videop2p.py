@@ -150,7 +150,7 @@ def test_variants_have_names(model):
     plain = prepared(model, inner_steps=0, tuning_steps=0)
     assert plain[1].null is None and plain[1].weights == {} and 'Fast w/o tuning' in repr(plain[1])
     made = edited(plain)
-    assert made.settings['variant'] == 'Video-P2P-Fast w/o tuning' and made.settings['tau_c'] == .2 and made.method == 'video_p2p'
+    assert made.settings['variant'] == 'Video-P2P-Fast w/o tuning' and made.settings['tau_c'] == VideoP2PEdit().tau_c and made.method == 'video_p2p'
 
 
 # what is neutral
@@ -211,7 +211,7 @@ def test_controls_are_prompt_to_prompts():
     words = tiny_tokenizer()
     controls, blend = plan_edit(words, SOURCE, TARGET, 10, VideoP2PEdit())
     assert [type(c) for c in controls] == [CrossControl, LayoutControl, LocalBlend] and controls[2] is blend
-    assert controls[0].schedule[:, 0].tolist() == [1] * 2 + [0] * 9 and controls[1].steps == range(5)
+    assert controls[0].schedule[:, 0].tolist() == [1] * 4 + [0] * 7 and controls[1].steps == range(5)
     assert {slot: len(tokens) for slot, tokens in blend.words.items()} == dict(source_cond=1, edit_cond=1)
     assert plan_edit(words, SOURCE, SOURCE, 10, VideoP2PEdit()) == ([], None)
     controls, blend = plan_edit(words, SOURCE, SOURCE, 10, VideoP2PEdit(weights=dict(bear=2.)))

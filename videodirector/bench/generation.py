@@ -25,7 +25,6 @@ from .report import drawn
 from ..data.video import to_bytes
 from ..models.animatediff import AnimateDiff
 from ..models.judge import Judge
-from ..sampling.forms import GUIDANCE_SCALE
 from ..world.scene import Scene, random_scene
 
 # %% ../../nbs/bench/generation.ipynb #c362d980
@@ -71,7 +70,7 @@ def measure_judge(
 class GenerateSettings:
     "How clips are made from captions."
     steps: int = option(25, 'denoising steps', low=1)
-    guidance_scale: float = option(GUIDANCE_SCALE, 'strength of classifier-free guidance', low=-1000,
+    guidance_scale: float = option(4., 'strength of classifier-free guidance', low=-1000,
                                    high=1000)
     batch: int = option(8, 'clips generated at once', low=1)
     seed: int = option(MODEL_SEED, 'clip i starts from noise of seed + i, whatever the batch', expert=True)

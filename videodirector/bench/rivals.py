@@ -10,7 +10,7 @@ __all__ = ['ENTRIES', 'MAIN_COLUMNS', 'PAPER', 'BESIDE', 'chosen', 'Entry', 'ent
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 from ..base.run import Run
-from .rows import Setting, alike, change_of, owners_of
+from .rows import Setting, alike, change_of, owners_of, setting_of
 from .score import Case, Judges, score
 from .suite import Rows
 from .tables import COLUMNS, summary, table
@@ -32,6 +32,7 @@ from ..models.animatediff import AnimateDiff, move
 from ..models.api import VideoModel
 from ..models.image import ImageModel
 from ..models.judge import Judge
+from ..parts.settings import EditSettings, InvertSettings
 
 # %% ../../nbs/bench/rivals.ipynb #d80cb194
 def chosen(
@@ -62,14 +63,17 @@ def entry_of(
     """A method with its own defaults, VideoDirector with those of the ablations' full method, changed as the
     name says. `ValueError` for a name that means nothing."""
     which, colon, what = name.partition(': ')
-    method, full = find_method(which), Setting()
+    method = find_method(which)
     kinds = method.invert_settings, method.edit_settings
-    owners, ours = owners_of(*kinds), kinds == (type(full.invert), type(full.edit))
+    if kinds == (InvertSettings, EditSettings):
+        full = setting_of(what if colon else 'full')
+        if full.mask != Setting().mask: raise ValueError(f'The mask of a method is the true one; leave {what!r} out.')
+        return Entry(which, full.invert, full.edit)
+    owners = owners_of(*kinds)
     if colon and not owners: raise ValueError(f'Nothing can be set of {which}; leave {what!r} out.')
     changes = dict(change_of(part, owners) for part in what.split(',') if colon)
-    def own(kind): return {field: value for field, value in changes.items() if owners[field] is kind}
-    invert, edit = (full.invert, full.edit) if ours else (kind() for kind in kinds)
-    return Entry(which, replace(invert, **own(kinds[0])), replace(edit, **own(kinds[1])))
+    def own(kind): return kind(**{field: value for field, value in changes.items() if owners[field] is kind})
+    return Entry(which, *map(own, kinds))
 
 # %% ../../nbs/bench/rivals.ipynb #8b44293e
 class Models:

@@ -33,7 +33,7 @@ class ClimbSettings:
 @dataclass(frozen=True)
 class PromptSettings:
     "How its noise becomes a clip again."
-    guidance_scale: float = guidance_option()
+    guidance_scale: float = guidance_option(1.25)
     cfg: str = cfg_option()
     negative_prompt: str = negative_option()
 

@@ -111,9 +111,9 @@ class FlattenInvert:
 @dataclass(frozen=True)
 class FlattenEdit:
     "How FLATTEN edits."
-    guidance_scale: float = guidance_option()
+    guidance_scale: float = guidance_option(4.)
     negative_prompt: str = negative_option()
-    tau: float = option(.5, "share of the steps with the source's convolutions, queries and keys, 0 to 1",
+    tau: float = option(.6, "share of the steps with the source's convolutions, queries and keys, 0 to 1",
                         low=0, high=1)
 
     def __post_init__(self): check_options(self)

@@ -88,7 +88,7 @@ class RaveInvert:
 @dataclass(frozen=True)
 class RaveEdit:
     "How RAVE edits a clip."
-    guidance_scale: float = guidance_option()
+    guidance_scale: float = guidance_option(3.5)
     grid: int = option(2, 'frames on a side of a grid; 1 is each frame by itself', low=1, high=32)
     shuffle: bool = option(True, 'deal the frames out to the grids anew for each step')
     shuffle_seed: int = option(0, 'decides the shuffles', low=0)

@@ -41,7 +41,7 @@ class FrameZero(AttentionControl):
 class VideoP2PInvert:
     "How Video-P2P makes a clip editable."
     steps: int = steps_option()
-    guidance_scale: float = guidance_option()
+    guidance_scale: float = guidance_option(4.)
     inner_steps: int = option(InvertSettings.inner_steps, 'most null-text updates per step; 0: the fast '
                               'variant, whose source is not guided', low=0)
     lr: float = option(InvertSettings.lr, 'learning rate of the null text; fades to half', low=0)
@@ -61,7 +61,7 @@ class VideoP2PInvert:
 @dataclass(frozen=True)
 class VideoP2PEdit:
     "How Video-P2P edits a clip."
-    tau_c: float = option(.2, 'share of the steps with cross-attention control, 0 to 1', low=0, high=1)
+    tau_c: float = option(.4, 'share of the steps with cross-attention control, 0 to 1', low=0, high=1)
     tau_self: float = option(.5, "share of the steps with the source's self-attention, 0 to 1", low=0, high=1)
     weights: dict = option({}, 'factor on the attention to a target word; 1 is neutral', low=-1000, high=1000)
     align: str = option(EditSettings.align, 'how words are paired: refine takes any prompts, replace wants '

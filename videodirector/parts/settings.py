@@ -25,10 +25,10 @@ SD15_BLOCKS = (('up_blocks.1', 20000., 20000.), ('up_blocks.2', 10000., 10000.))
 class STDG:
     """Weights of spatio-temporal decoupled guidance (VideoDirector, CVPR 2025), by default for editing the
     foreground."""
-    eta_f: float = .25  # temporal term, foreground
-    eta_b: float = .25  # temporal term, background
+    eta_f: float = .1  # temporal term, foreground
+    eta_b: float = .1  # temporal term, background
     zeta_f: float = 0.  # spatial term, foreground: 0 leaves it free to look different
-    zeta_b: float = .25  # spatial term, background
+    zeta_b: float = .1  # spatial term, background
     region: str = 'foreground'  # what shall be edited; "background" swaps η_f with η_b and ζ_f with ζ_b
     blocks: tuple = SD15_BLOCKS  # several (block, weight of temporal losses, of spatial losses)
 
@@ -152,7 +152,7 @@ class EditSettings:
     "How an inverted clip is edited."
     tau_c: float | tuple = option(.4, 'share τ_c of the steps with cross-attention control, 0 to 1',
                                   low=0, high=1)
-    tau_s: float | tuple = option(.4, 'share τ_s of the steps with layout control (SA-I), 0 to 1; SA-II '
+    tau_s: float | tuple = option(.6, 'share τ_s of the steps with layout control (SA-I), 0 to 1; SA-II '
                                       'takes the others', low=0, high=1)
     layout: bool = option(True, "SA-I: the first τ_s of the steps use the source's queries and keys")
     mutual: bool = option(True, "SA-II: the other steps see the source's keys and values too")

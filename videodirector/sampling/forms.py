@@ -7,7 +7,7 @@ __all__ = ['CFG_FORMS', 'STEPS', 'GUIDANCE_SCALE', 'CFG', 'guide']
 
 # %% ../../nbs/sampling/forms.ipynb #063ac895
 CFG_FORMS = ('standard', 'videodirector')
-STEPS, GUIDANCE_SCALE, CFG = 20, 4.0, 'standard'  # S, w and the form of guidance, if nobody says otherwise
+STEPS, GUIDANCE_SCALE, CFG = 20, 2.0, 'standard'  # S, w and the form of guidance, if nobody says otherwise
 
 
 def guide(
