@@ -142,6 +142,12 @@ def test_lesson_opens_and_ends_as_a_lesson(path):
     assert '#| export' not in code, 'a lesson exports something, which belongs on a shelf'
 
 
+@each_long
+def test_run_all_does_what_is_saved(path):
+    left = [cell.source for cell in read(path).cells if cell.cell_type == 'code' and 'eval' in directives(cell.source)]
+    assert path.stem == '10_real_footage' or not left, 'what needs the network stands as text, or a reader who runs all cells fetches gigabytes'
+
+
 @each_shelf
 def test_shelf_opens_as_a_shelf(path):
     nb = read(path)
