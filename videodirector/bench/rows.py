@@ -32,7 +32,7 @@ ROWS = {'full': {}, 'w/o STDG': dict(eta=0., zeta=0.), 'shared null text': dict(
         'w/o CA': dict(tau_c=0.), 'w/o SA': dict(layout=False, mutual=False),
         'w/o SA-I': dict(layout=False), 'w/o SA-II': dict(mutual=False)}  # name → what is changed
 SWEEPS = dict(tau_s=(0., .2, .4, .6, .8, 1.), tau_c=(0., .2, .4, .6, .8, 1.), eta=(0., .05, .1, .25, .5, 1.),
-              zeta=(0., .05, .1, .25, .5, 1.), guidance_scale=(1.5, 4., 8.), inner_steps=(0, 1, 3, 10))
+              zeta=(0., .05, .1, .25, .5, 1.), guidance_scale=(1.5, 2., 4., 8.), inner_steps=(0, 1, 3, 10))
 
 # %% ../../nbs/bench/rows.ipynb #545cf278
 WEIGHTS = dict(eta=('eta_f', 'eta_b'), zeta=('zeta_b',))  # of STDG, by the name that a table gives them
