@@ -7,9 +7,11 @@ from bench_cases import model  # noqa: F401
 from torch.testing import assert_close
 
 from videodirector.base.run import Run
+from videodirector.bench import auto_tau
 from videodirector.bench.auto_tau import LOOK, SIGNS, Rule, Sweep, first_look, mean_over, regret_table
 from videodirector.data.mask import Mask
 from videodirector.methods.videodirector import edit, invert
+from videodirector.world.pairs import TUNING_SEED, edit_pairs
 
 SOURCE, TARGET, QUIET = 'a brown bear walking on grass', 'a brown tiger walking on grass', Run(progress=False)
 
@@ -112,3 +114,18 @@ def test_a_table_of_regrets():
     text = regret_table(found, dict(mine=[.8, 0., .8], worst=[0., .8, 0.]), {'always 0': 0.}, sweep([1, 1, 1], [0, 0, 1], [1, 1, 1]))
     head, _, mine, worst = text.splitlines()
     assert head == '|  | regret (dB) | over always 0 | new word |' and mine.startswith('| mine | 0.00 [0.00, 0.00] | 1.33 [0.00, 2.00] | 0.667 |') and worst.startswith('| worst | 3.00')
+
+
+def test_by_the_command_what_was_seen_is_written_down_after_each_pair(monkeypatch, model, tmp_path):  # noqa: F811
+    seen = []
+    def look_at(model, pair, guidance_scale):
+        seen.append((pair[1].seed, guidance_scale))
+        if len(seen) == 3: raise KeyboardInterrupt
+        return dict.fromkeys(SIGNS, 1 / 3)
+    monkeypatch.setattr(auto_tau, 'load_world_model', lambda device: model)
+    monkeypatch.setattr(auto_tau, 'look_at', look_at)
+    with pytest.raises(KeyboardInterrupt): auto_tau.main(['--tuning', '2', '--pairs', '1', '--guidance-scale', '4', '--out', str(tmp_path / 'looks.json')])
+    written = json.loads((tmp_path / 'looks.json').read_text())
+    pairs = [*edit_pairs(2, TUNING_SEED), *edit_pairs(1)]
+    assert seen == [(source.seed, 4.) for _, source, _ in pairs] and written['what']['guidance_scale'] == 4
+    assert written['looks'] == {f'{kind} {source.seed}': dict.fromkeys(SIGNS, .33333) for kind, source, _ in pairs[:2]}
