@@ -93,7 +93,7 @@ def by_method(
 def tuning_table(
     figures: dict,  # trial → pair → figures
 ) -> str:
-    "Markdown: how many trials each method had, which was chosen, and the finalists' means with 95 % intervals."
+    "Markdown: how many trials each method had, which was chosen, the finalists' means with 95 % intervals."
     parts = []
     for method, rows in by_method(figures).items():
         last = finalists(rows)
