@@ -67,7 +67,8 @@ def entry_of(
     kinds = method.invert_settings, method.edit_settings
     if kinds == (InvertSettings, EditSettings):
         full = setting_of(what if colon else 'full')
-        if full.mask != Setting().mask: raise ValueError(f'The mask of a method is the true one; leave {what!r} out.')
+        if full.mask != Setting().mask:
+            raise ValueError(f'The mask of a method is the true one; leave {what!r} out.')
         return Entry(which, full.invert, full.edit)
     owners = owners_of(*kinds)
     if colon and not owners: raise ValueError(f'Nothing can be set of {which}; leave {what!r} out.')

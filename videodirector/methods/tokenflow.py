@@ -141,7 +141,8 @@ class TokenFlowEdit:
     "How TokenFlow edits."
     guidance_scale: float = guidance_option(2.5)
     negative_prompt: str = negative_option()
-    tau_f: float = option(.65, "share of the steps whose convolutions are the source's, 0 to 1", low=0, high=1)
+    tau_f: float = option(.65, "share of the steps whose convolutions are the source's, 0 to 1",
+                          low=0, high=1)
     tau_qk: float = option(.5, "share of the steps whose keyframes look around with the source's queries and "
                                'keys, 0 to 1', low=0, high=1)
     chunk: int = option(8, 'frames to each keyframe', low=1)

@@ -61,7 +61,8 @@ class VideoP2PInvert:
 @dataclass(frozen=True)
 class VideoP2PEdit:
     "How Video-P2P edits a clip."
-    tau_c: float = option(.4, 'share of the steps with cross-attention control, 0 to 1', low=0, high=1)
+    tau_c: float = option(EditSettings.tau_c, 'share of the steps with cross-attention control, 0 to 1',
+                          low=0, high=1)
     tau_self: float = option(.5, "share of the steps with the source's self-attention, 0 to 1", low=0, high=1)
     weights: dict = option({}, 'factor on the attention to a target word; 1 is neutral', low=-1000, high=1000)
     align: str = option(EditSettings.align, 'how words are paired: refine takes any prompts, replace wants '
