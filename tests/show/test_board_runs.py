@@ -121,19 +121,19 @@ def test_numbers_against_the_truth(tiny_model):
 def test_only_what_differs_is_said():
     assert differing(START, START) == {}
     assert differing(START.but(tau_c=0., mutual=False), START) == {'SA-II': 'off', 'CA': 'off'}
-    assert differing(START.but(tau_s=.2, eta_f=0., guidance_scale=7.5), START) == {'SA-I': 'τ_s 0.2', 'STDG': 'η_b 0.25 ζ_b 0.25', 'CFG': 'w 7.5'}
+    assert differing(START.but(tau_s=.2, eta_f=0., guidance_scale=7.5), START) == {'SA-I': 'τ_s 0.2', 'STDG': f'η_b {STDG.eta_b} ζ_b {STDG.zeta_b}', 'CFG': 'w 7.5'}
     assert differing(START.but(weights={'tiger': 1.5}, prompt='a tiger', inner_steps=0), START) == {
         'target': '“a tiger”', 'null text': 'multi-frame, no updates', 'words': 'tiger × 1.5'}
 
 
 def test_every_setting_can_be_told():
-    changes = dict(clip='x', method='tokenflow', prompt='x', steps=7, guidance_scale=2., cfg='videodirector', negative_prompt='x', inversion='fixed-point', evaluations=3,
+    changes = dict(clip='x', method='tokenflow', prompt='x', steps=7, guidance_scale=3., cfg='videodirector', negative_prompt='x', inversion='fixed-point', evaluations=3,
                    null='shared', quantile=.1, inner_steps=0, lr=.1,
                    tolerance=0., ellipse=True, nearest=True, stride=True, posterior=1, tau_c=.1, tau_s=.1, layout=False, mutual=False, neutral=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
                    region='background', recompute_guidance=True, blend=('a', 'b'), blend_threshold=.1, leading=True)
     known = {f.name for kind in (Settings, InvertSettings, EditSettings) for f in fields(kind)}
     assert changes.keys() == known - {'invert', 'edit', 'stdg'}
-    changes |= dict(eta_f=.1, eta_b=.1, zeta_f=.1, zeta_b=.1)
+    changes |= dict(eta_f=.5, eta_b=.5, zeta_f=.5, zeta_b=.5)
     for name, value in changes.items(): assert len(differing(START.but(**{name: value}), START)) == 1, name
     with pytest.raises(TypeError, match="no setting 'tau'"): START.but(tau=1)
 
