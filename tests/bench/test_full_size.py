@@ -17,7 +17,8 @@ CPU = torch.device('cpu')
 def compared():
     "Both in double precision, every weight of the guidance at work."
     case = make_case(TINY, steps=2, updates=2)  # SA-I in the first step, SA-II in the second, where guidance pulls
-    case = replace(case, invert=replace(case.invert, stdg=STDG(.5, 1., .25, .5)), edit=replace(case.edit, tau_s=.5, weights={'tiger': 2}))
+    settings = replace(case.invert, stdg=STDG(.5, 1., .25, .5))
+    case = replace(case, invert=settings, ours=settings, edit=replace(case.edit, tau_s=.5, weights={'tiger': 2}))
     return compare(build_model(TINY, CPU, torch.float64), case)
 
 
@@ -35,6 +36,16 @@ def test_every_part_is_timed(compared):
     assert [*row['parts']] == [*PARTS] and all(part['plain'] > 0 and part['ours'] > 0 for part in row['parts'].values())
     total = sum(row['parts'][name]['ours'] for name in PARTS[:5])
     assert row['parts']['inversion']['ours'] == pytest.approx(total)
+
+
+def test_fewer_updates_of_another_kind_are_ours_alone():
+    case = make_case(TINY, steps=2, updates=10, cg=3)
+    assert (case.invert.optimiser, case.invert.inner_steps) == ('adam', 10)
+    assert (case.ours.optimiser, case.ours.inner_steps) == ('cg', 3)
+    row, theirs, ours = compare(build_model(TINY, CPU, torch.float64), case)
+    assert (row['updates'], row['optimiser'], row['our_updates']) == (10, 'cg', 3)
+    assert torch.allclose(ours['pivots'], theirs['pivots']) and not torch.allclose(ours['null'], theirs['null'])
+    assert 'ours 3 by conjugate gradients' in module.table(row)
 
 
 def test_a_clock_knows_only_parts_that_were_named():

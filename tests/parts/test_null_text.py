@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from videodirector.models.api import Wrapped, frozen
 from videodirector.parts.inversion import invert_ddim, sample_ddim
-from videodirector.parts.null_text import fit_null, optimise_null
+from videodirector.parts.null_text import ConjugateGradients, fit_null, optimise_null
 from videodirector.parts.settings import InvertSettings
 
 FRAMES = 3
@@ -133,3 +133,45 @@ def test_half_precision_weights_keep_float32_where_it_counts(case, dtype):
     model.unet.to(dtype)
     null = tuned(case, inner_steps=3)
     assert null.embeddings.dtype == torch.float32 and all(c[-1] < c[0] for c in null.losses if len(c) > 1)
+
+
+@pytest.mark.parametrize('null', ['multi-frame', 'shared'])
+def test_conjugate_gradients_do_more_with_as_many_updates(case, null):
+    model, pivots, text, schedule = case
+    def error(**how):
+        found = tuned(case, null=null, inner_steps=3, tolerance=-1., **how)
+        return (sample_ddim(model, pivots[-1:], text, found.embeddings, schedule) - pivots[:1]).square().mean()
+    assert error(optimiser='cg', lr=.02) < .9 * error()
+
+
+def frames_of(A, phi): return torch.einsum('fcn,fn->cf', A, phi.flatten(1))[None, ..., None, None]
+
+
+@pytest.mark.parametrize('frames', [1, 3])
+def test_conjugate_gradients_find_the_least_squares_of_a_linear_step(frames):
+    "With twelve numbers a frame and a matrix near the identity, twelve updates leave next to nothing."
+    dice = torch.manual_seed(1)
+    A = torch.eye(12).double() + .1 * torch.randn(frames, 12, 12, generator=dice, dtype=torch.float64)
+    best = torch.randn(frames, 3, 4, generator=dice, dtype=torch.float64)
+    def ahead(phi): return frames_of(A, phi) - frames_of(A, best)
+    phi, update, losses = torch.zeros_like(best), ConjugateGradients(ahead, .5), []
+    for _ in range(12):
+        phi.requires_grad_()
+        miss = ahead(phi)
+        losses.append(miss.square().mean().item())
+        g, = torch.autograd.grad(miss.square().mean(), phi)
+        phi = update(phi.detach(), g, miss.detach())
+    assert all(later < before for before, later in zip(losses, losses[1:]))
+    assert losses[-1] < .02 * losses[0]
+
+
+def test_an_update_goes_as_far_along_its_direction_as_is_best(case):
+    "What is left of a linear miss stands at right angles to how the update changed it, in each frame."
+    dice = torch.manual_seed(2)
+    A, best = torch.randn(3, 5, 12, generator=dice), torch.randn(3, 3, 4, generator=dice)
+    def ahead(phi): return frames_of(A, phi) - frames_of(A, best)
+    phi = torch.zeros(3, 3, 4, requires_grad=True)
+    miss = ahead(phi)
+    g, = torch.autograd.grad(miss.square().mean(), phi)
+    left = ahead(ConjugateGradients(ahead, 10.)(phi.detach(), g, miss.detach()))
+    assert_close((left * (left - miss)).sum((0, 1, 3, 4)), torch.zeros(3), atol=1e-3, rtol=0)

@@ -39,7 +39,8 @@ class Case:
     mask: Tensor  # [F,H,W] bool
     source: str  # what it shows
     target: str  # what it shall show
-    invert: InvertSettings
+    invert: InvertSettings  # of the official schedule
+    ours: InvertSettings  # the same, or with fewer updates of another kind
     edit: EditSettings
 
 
@@ -47,14 +48,16 @@ def make_case(
     sizes: Sizes,
     steps: int,  # S
     updates: int,  # of the null text per step
+    cg: int = 0,  # here so many by conjugate gradients; 0: those of the official schedule
 ) -> Case:
     "Noise for a clip, a foreground that moves, and the prompts of the first official example."
     example, half = EXAMPLES[0], sizes.side // 2
     video = torch.rand(sizes.frames, 3, sizes.side, sizes.side, generator=torch.manual_seed(0)) * 2 - 1
     mask = torch.zeros(sizes.frames, sizes.side, sizes.side, dtype=torch.bool)
     mask[::2, :half, :half] = mask[1::2, :half, half:] = True
-    return Case(video, mask, example.source, example.target,
-                replace(PAPER.invert, steps=steps, inner_steps=updates, tolerance=-1.), PAPER.edit)
+    official = replace(PAPER.invert, steps=steps, inner_steps=updates, tolerance=-1.)
+    ours = replace(official, inner_steps=cg, optimiser='cg', lr=InvertSettings.lr) if cg else official
+    return Case(video, mask, example.source, example.target, official, ours, PAPER.edit)
 
 
 def plan_of(
@@ -130,7 +133,7 @@ def run_ours(
     run = Run(progress=False, on_step=lambda part, i, total: clock.turn(STEPS[part]))
     watched = Clocked(model, clock)
     clock.turn('encode')
-    inversion = invert(watched, case.video, case.source, case.mask, case.invert, run)
+    inversion = invert(watched, case.video, case.source, case.mask, case.ours, run)
     clock.turn('edit')
     made = edit(watched, inversion, case.target, case.edit, run)
     clock.turn(None)
@@ -183,14 +186,17 @@ def compare(
                  for clock in clocks]
         parts[part] = dict(plain=plainly, ours=here, ratio=plainly / here,
                            plain_gb=peaks[0], ours_gb=peaks[1])
-    return dict(steps=case.invert.steps, updates=case.invert.inner_steps, parts=parts), theirs, ours
+    row = dict(steps=case.invert.steps, updates=case.invert.inner_steps,
+               optimiser=case.ours.optimiser, our_updates=case.ours.inner_steps, parts=parts)
+    return row, theirs, ours
 
 
 def table(
     row: dict,  # from `compare`
 ) -> str:
     "A row as a markdown table."
-    lines = [f"S = {row['steps']}, {row['updates']} updates", '',
+    ours = '' if row['optimiser'] == 'adam' else f", ours {row['our_updates']} by conjugate gradients"
+    lines = [f"S = {row['steps']}, {row['updates']} updates{ours}", '',
              '| part | plain s | ours s | ratio | plain GB | ours GB |', '|---|--:|--:|--:|--:|--:|']
     for name, part in row['parts'].items():
         figures = ['–' if x is None else f'{x:.2f}' for x in part.values()]
@@ -203,6 +209,7 @@ def measure(
     sizes: Sizes,
     steps: list[int],  # all S
     updates: int,
+    cg: int = 0,  # as `make_case` takes them
     out: Path | None = None,  # JSON file, replaced only when complete
 ) -> dict:  # the report: where and what, `ceilings`, seconds of a UNet call, and the rows
     "Compare for each number of steps; prints the tables as they come."
@@ -212,7 +219,7 @@ def measure(
     report['ceilings'] = ceilings(model.device, model.dtype)
     report['call'] = time_call(model, sizes.frames, (sizes.side, sizes.side))
     for S in steps:
-        row, *_ = compare(model, make_case(sizes, S, updates))
+        row, *_ = compare(model, make_case(sizes, S, updates, cg))
         report['rows'].append(row)
         print(table(row), end='\n\n', flush=True)
         if out is None: continue
@@ -251,9 +258,12 @@ def main(
     add('--steps', nargs='+', type=int, default=[20, 50], metavar='S', help='denoising steps (default 20 50)')
     add('--updates', type=int, default=PAPER.invert.inner_steps, metavar='N',
         help='updates of the null text per step (default %(default)s)')
+    add('--cg', type=int, default=0, metavar='N',
+        help='here so many by conjugate gradients instead (default: the same as the official schedule)')
     args, device, dtype = parse_machine(parser, argv, 'bfloat16')  # as the official code has it
     sizes = TINY if args.tiny else FULL
-    measure(build_model(sizes, device, dtype), sizes, args.steps, args.updates, args.out)
+    measure(build_model(sizes, device, dtype), sizes, args.steps, args.updates, args.cg,
+            args.out)
 
 # %% ../../nbs/bench/full_size.ipynb #95fe9123
 #| eval: false
