@@ -103,7 +103,7 @@ def test_guidance_of_weight_0_is_plain_sampling(state):
     free = cloned(state, strength=0.)
     plan = uneven_schedule(model, CloneSettings(**FEW))
     plain = sample_ddim(model, seeded(motion.shape, 0, 'cpu'), model.embed(PROMPT), model.embed(''), plan, QUIET)
-    torch.testing.assert_close(free.latents, plain)
+    torch.testing.assert_close(free.latents, plain, atol=1e-3, rtol=1e-3)
     assert not torch.equal(cloned(state, strength=1e6).latents, free.latents)
 
 
