@@ -110,7 +110,8 @@ def show_waterfall(
     axis.set_xticks(range(len(bars)), [name for name, *_ in bars], fontsize=8)
     axis.set_ylim(0, 1.1 * max(end for _, _, end in bars)); axis.set_ylabel('seconds of a job')
     updates, ratio = row['updates'], bars[0][2] / bars[-1][2]
-    axis.set_title(f"S = {row['steps']}, {updates} update{'s' * (updates != 1)}: {ratio:.2g} times faster",
-                   fontsize=9)
+    fewer = f", here {row['our_updates']} of conjugate gradients" if row.get('optimiser') == 'cg' else ''
+    axis.set_title(f"S = {row['steps']}, {updates} update{'s' * (updates != 1)}{fewer}: "
+                   f'{ratio:.2g} times faster', fontsize=9)
     plt.close(fig)
     return fig
