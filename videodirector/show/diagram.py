@@ -26,7 +26,7 @@ PARTS = {
     'STDG': 'pulls the sampled path back to the pivots, by motion and by look',
     'null text': 'an embedding of "no prompt" per step and frame, tuned until sampling follows the pivots',
     'edit loop': 'samples with the target prompt, from the noise that the inversion found',
-    'CA': 'cross-attention control: words that stay look where they looked',
+    'CA': 'cross-attention control: pixels look at the words that stay as they did',
     'SA-I': 'self-attention control in the first steps, for the layout of the source',
     'SA-II': 'self-attention control in the later steps, for the look of the source outside the masks',
     'output': 'the edited clip'}  # name → what it does
