@@ -132,9 +132,10 @@ def bargains(
     figures: dict,  # trial → pair → figures
     column: str,  # of `COLUMNS`
 ) -> dict[str, tuple[float, float]]:  # trial → share of new words, mean of the column
-    "What each finalist weighs against each other."
+    "The two that each finalist weighs against each other."
     def mean(rows, key): return sum(row[key] for row in rows.values()) / len(rows)
-    return {name: (mean(rows, 'new'), mean(rows, COLUMNS[column][0])) for name, rows in finalists(figures).items()}
+    return {name: (mean(rows, 'new'), mean(rows, COLUMNS[column][0]))
+            for name, rows in finalists(figures).items()}
 
 
 def show_bargain(
