@@ -2,6 +2,7 @@
 import json
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from bench_cases import judge, model  # noqa: F401
@@ -13,7 +14,7 @@ from videodirector.bench.rivals import ENTRIES, entry_of
 from videodirector.bench.rows import Setting, setting_of
 from videodirector.bench.score import Judges
 from videodirector.bench.suite import as_stored
-from videodirector.bench.tuning import MOST, TRIALS, best_trial, grid, trials_of, tuning_table
+from videodirector.bench.tuning import FINER, MOST, TRIALS, bargains, best_trial, by_method, frontier, grid, show_bargain, trials_of, tuning_table
 from videodirector.methods.api import Edit
 from videodirector.methods.registry import METHODS
 from videodirector.world.pairs import TUNING_SEED, edit_pairs
@@ -27,9 +28,10 @@ def test_a_grid_is_all_of_one_with_all_of_the_other():
 
 
 @pytest.mark.parametrize('method', TRIALS)
-def test_every_trial_is_another_setting_and_there_are_no_more_than_ours(method):
+def test_every_trial_is_another_setting_and_a_round_has_no_more_than_ours(method):
     entries = [entry_of(name) for name in trials_of(method)]
-    assert 1 < len(entries) <= MOST and {entry.method for entry in entries} == {method}
+    assert 1 < len(TRIALS[method]) <= MOST and len(FINER.get(method, [])) <= MOST and {entry.method for entry in entries} == {method}
+    assert {name.partition(': ')[2] for name in trials_of(method)} == {*TRIALS[method], *FINER.get(method, [])}
     assert len({str(entry) for entry in entries}) == len(entries)
     assert entry_of(method) in entries, 'the default is among them'
 
@@ -65,6 +67,40 @@ def test_the_rule_is_the_one_that_chose_our_settings():
     assert [setting_of(name) for name in figures] == [Setting(entry.invert, entry.edit) for entry in map(entry_of, trials_of('videodirector'))]
 
 
+def stored(file): return json.loads((NBS / 'results' / f'{file}.json').read_text())['figures']
+
+
+def test_the_trials_that_are_stored_are_those_of_both_rounds():
+    found = stored('rivals_tuning')
+    assert {*found} == {name for method in TRIALS if method != 'videodirector' for name in trials_of(method)}
+    assert all(len(found[f'{method}: {changes}']) == 24 for method, finer in FINER.items() for changes in finer), 'nothing was halved'
+    assert len([name for finer in FINER.values() for name in finer]) == 89
+
+
+def test_what_the_rule_chose_of_both_rounds_is_in_the_main_table():
+    assert {best_trial(rows) for rows in by_method(stored('rivals_tuning')).values()} <= {*stored('rivals')}
+
+
+def test_in_nearness_to_the_truth_our_frontier_lies_above_the_others():
+    def best(rows, share): return max((value for words, value in bargains(rows, 'truth PSNR (dB)').values() if words >= share), default=0.)
+    for rows in by_method(stored('rivals_tuning')).values():
+        assert all(best(stored('tuning'), n / 24) > best(rows, n / 24) for n in range(25))
+
+
+def test_what_no_other_point_beats():
+    assert frontier([(.5, 19.), (.7, 18.), (.7, 17.), (.6, 18.), (.8, 18.)]) == [(.5, 19.), (.8, 18.)]
+
+
+def test_a_picture_of_words_against_nearness():
+    figures = {'rave: grid=1': rows((1., 18.), (0., 18.)), 'rave: grid=2': rows((1., 17.), (1., 17.)), 'flatten: tau=.5': rows((1., 16.), (1., 16.)), 'flatten: tau=.6': rows((1., 30.))}
+    fig = show_bargain(figures)
+    assert [axis.get_title() for axis in fig.axes] == ['truth PSNR (dB)', 'm.P (dB)']
+    lines = {line.get_label(): line.get_xydata().tolist() for line in fig.axes[0].lines}
+    assert lines['RAVE w/o ControlNet'] == [[.5, 18.], [1., 17.]] and lines['FLATTEN'] == [[1., 16.]], 'finalists alone'
+    assert {text.get_text() for text in fig.legends[0].get_texts()} == {'RAVE w/o ControlNet', 'FLATTEN', 'nine words of ten'}
+    plt.close(fig)
+
+
 @pytest.mark.parametrize('file', ['rivals', 'rivals_tuning'])
 def test_names_of_stored_rows_stand_for_what_was_run(file):
     settings = json.loads((NBS / 'results' / f'{file}.json').read_text())['settings']
@@ -86,6 +122,7 @@ def tuned(monkeypatch, model, judge):  # noqa: F811
     monkeypatch.setattr(METHODS['invert_and_prompt'], 'prepare', lambda model, clip, settings, run: clip, raising=False)
     monkeypatch.setattr(METHODS['invert_and_prompt'], 'edit', edit, raising=False)
     monkeypatch.setattr(tuning, 'TRIALS', dict(invert_and_prompt=grid(guidance_scale=(.5, .9))))
+    monkeypatch.setattr(tuning, 'FINER', {})
     models = SimpleNamespace(fit=lambda method: model)
     monkeypatch.setattr('videodirector.app.measure.ENTRIES', ENTRIES._replace(load=lambda weights, device: (models, Judges(judge))))
 
