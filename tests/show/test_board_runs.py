@@ -128,7 +128,7 @@ def test_only_what_differs_is_said():
 
 def test_every_setting_can_be_told():
     changes = dict(clip='x', method='tokenflow', prompt='x', steps=7, guidance_scale=3., cfg='videodirector', negative_prompt='x', inversion='fixed-point', evaluations=3,
-                   null='shared', quantile=.1, inner_steps=0, lr=.1,
+                   null='shared', quantile=.1, inner_steps=0, optimiser='cg', lr=.1,
                    tolerance=0., ellipse=True, nearest=True, stride=True, posterior=1, tau_c=.1, tau_s=.1, layout=False, mutual=False, neutral=False, weights={'x': 2}, tau_words={'x': .1}, align='replace',
                    region='background', recompute_guidance=True, blend=('a', 'b'), blend_threshold=.1, leading=True)
     known = {f.name for kind in (Settings, InvertSettings, EditSettings) for f in fields(kind)}
