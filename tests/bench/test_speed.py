@@ -6,7 +6,7 @@ from sentences import refuses
 
 from videodirector.bench.speed import JOB, read_report, show_parts, show_waterfall, waterfall
 
-ROW = dict(steps=20, updates=10, parts={part: dict(plain=float(i + 1), ours=.5 if i else 3.) for i, part in enumerate((*JOB, 'inversion'))})
+ROW = dict(steps=20, updates=10, optimiser='adam', our_updates=10, parts={part: dict(plain=float(i + 1), ours=.5 if i else 3.) for i, part in enumerate((*JOB, 'inversion'))})
 REPORT = dict(machine=dict(name='a card'), dtype='bfloat16', frames=16, side=512, rows=[ROW, ROW | dict(steps=50)])
 PLAIN, OURS = sum(range(1, len(JOB) + 1)), 3 + .5 * (len(JOB) - 1)
 

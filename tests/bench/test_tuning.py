@@ -14,7 +14,7 @@ from videodirector.bench.rivals import ENTRIES, entry_of
 from videodirector.bench.rows import Setting, setting_of
 from videodirector.bench.score import Judges
 from videodirector.bench.suite import as_stored
-from videodirector.bench.tuning import FINER, MOST, TRIALS, bargains, best_trial, by_method, frontier, grid, show_bargain, trials_of, tuning_table
+from videodirector.bench.tuning import FINER, MOST, TRIALS, points_of, best_trial, by_method, frontier, grid, show_frontiers, trials_of, tuning_table
 from videodirector.methods.api import Edit
 from videodirector.methods.registry import METHODS
 from videodirector.world.pairs import TUNING_SEED, edit_pairs
@@ -82,7 +82,7 @@ def test_what_the_rule_chose_of_both_rounds_is_in_the_main_table():
 
 
 def test_in_nearness_to_the_truth_our_frontier_lies_above_the_others():
-    def best(rows, share): return max((value for words, value in bargains(rows, 'truth PSNR (dB)').values() if words >= share), default=0.)
+    def best(rows, share): return max((value for words, value in points_of(rows, 'truth PSNR (dB)').values() if words >= share), default=0.)
     for rows in by_method(stored('rivals_tuning')).values():
         assert all(best(stored('tuning'), n / 24) > best(rows, n / 24) for n in range(25))
 
@@ -93,7 +93,7 @@ def test_what_no_other_point_beats():
 
 def test_a_picture_of_words_against_nearness():
     figures = {'rave: grid=1': rows((1., 18.), (0., 18.)), 'rave: grid=2': rows((1., 17.), (1., 17.)), 'flatten: tau=.5': rows((1., 16.), (1., 16.)), 'flatten: tau=.6': rows((1., 30.))}
-    fig = show_bargain(figures)
+    fig = show_frontiers(figures)
     assert [axis.get_title() for axis in fig.axes] == ['truth PSNR (dB)', 'm.P (dB)']
     lines = {line.get_label(): line.get_xydata().tolist() for line in fig.axes[0].lines}
     assert lines['RAVE w/o ControlNet'] == [[.5, 18.], [1., 17.]] and lines['FLATTEN'] == [[1., 16.]], 'finalists alone'

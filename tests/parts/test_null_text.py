@@ -165,7 +165,7 @@ def test_conjugate_gradients_find_the_least_squares_of_a_linear_step(frames):
     assert losses[-1] < .02 * losses[0]
 
 
-def test_an_update_goes_as_far_along_its_direction_as_is_best(case):
+def test_an_update_goes_as_far_along_its_direction_as_is_best():
     "What is left of a linear miss stands at right angles to how the update changed it, in each frame."
     dice = torch.manual_seed(2)
     A, best = torch.randn(3, 5, 12, generator=dice), torch.randn(3, 3, 4, generator=dice)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEPS', 'INVERSION', 'PARTS', 'Case', 'make_case', 'plan_of', 'Clock', 'Clocked', 'run_ours', 'run_plain', 'compare',
-           'table', 'measure', 'parse_machine', 'main']
+           'heading', 'table', 'measure', 'parse_machine', 'main']
 
 # %% ../../nbs/bench/full_size.ipynb #3eeeeac8
 import argparse
@@ -191,12 +191,20 @@ def compare(
     return row, theirs, ours
 
 
+def heading(
+    row: dict,  # from `compare`
+) -> str:
+    "Its steps, and the updates of the null text in each."
+    updates = f"{row['updates']} update{'s' * (row['updates'] != 1)}"
+    ours = '' if row['optimiser'] == 'adam' else f", ours {row['our_updates']} by conjugate gradients"
+    return f"S = {row['steps']}, {updates}{ours}"
+
+
 def table(
     row: dict,  # from `compare`
 ) -> str:
     "A row as a markdown table."
-    ours = '' if row['optimiser'] == 'adam' else f", ours {row['our_updates']} by conjugate gradients"
-    lines = [f"S = {row['steps']}, {row['updates']} updates{ours}", '',
+    lines = [heading(row), '',
              '| part | plain s | ours s | ratio | plain GB | ours GB |', '|---|--:|--:|--:|--:|--:|']
     for name, part in row['parts'].items():
         figures = ['–' if x is None else f'{x:.2f}' for x in part.values()]
@@ -262,8 +270,8 @@ def main(
         help='here so many by conjugate gradients instead (default: the same as the official schedule)')
     args, device, dtype = parse_machine(parser, argv, 'bfloat16')  # as the official code has it
     sizes = TINY if args.tiny else FULL
-    measure(build_model(sizes, device, dtype), sizes, args.steps, args.updates, args.cg,
-            args.out)
+    model = build_model(sizes, device, dtype)
+    measure(model, sizes, args.steps, args.updates, args.cg, args.out)
 
 # %% ../../nbs/bench/full_size.ipynb #95fe9123
 #| eval: false

@@ -13,7 +13,7 @@ from pathlib import Path
 # %% ../../nbs/bench/speed.ipynb #4c8dc29b
 import matplotlib.pyplot as plt
 from ..base.given import check_input
-from .full_size import INVERSION
+from .full_size import INVERSION, heading
 
 # %% ../../nbs/bench/speed.ipynb #404493c3
 JOB = (*INVERSION, 'edit', 'decode')  # parts of a job, in order
@@ -109,9 +109,6 @@ def show_waterfall(
         if i + 1 < len(bars): axis.plot([i - .4, i + 1.4], [end, end], color=PAINTS[''], lw=.6)
     axis.set_xticks(range(len(bars)), [name for name, *_ in bars], fontsize=8)
     axis.set_ylim(0, 1.1 * max(end for _, _, end in bars)); axis.set_ylabel('seconds of a job')
-    updates, ratio = row['updates'], bars[0][2] / bars[-1][2]
-    fewer = f", here {row['our_updates']} of conjugate gradients" if row.get('optimiser') == 'cg' else ''
-    axis.set_title(f"S = {row['steps']}, {updates} update{'s' * (updates != 1)}{fewer}: "
-                   f'{ratio:.2g} times faster', fontsize=9)
+    axis.set_title(f'{heading(row)}: {bars[0][2] / bars[-1][2]:.2g} times faster', fontsize=9)
     plt.close(fig)
     return fig

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST', 'TRIALS', 'FINER', 'ENOUGH', 'WITHIN', 'ALIKE', 'SHOWN', 'grid', 'trials_of', 'finalists', 'best_trial',
-           'by_method', 'tuning_table', 'frontier', 'bargains', 'show_bargain']
+           'by_method', 'tuning_table', 'frontier', 'points_of', 'show_frontiers']
 
 # %% ../../nbs/bench/tuning.ipynb #a1e20c04
 from itertools import product
@@ -128,7 +128,7 @@ def frontier(
     return found[::-1]
 
 
-def bargains(
+def points_of(
     figures: dict,  # trial → pair → figures
     column: str,  # of `COLUMNS`
 ) -> dict[str, tuple[float, float]]:  # trial → share of new words, mean of the column
@@ -138,7 +138,7 @@ def bargains(
             for name, rows in finalists(figures).items()}
 
 
-def show_bargain(
+def show_frontiers(
     figures: dict,  # trial → pair → figures
     columns: tuple = ('truth PSNR (dB)', 'm.P (dB)'),
 ) -> Figure:
@@ -147,7 +147,7 @@ def show_bargain(
     fig, axes = plt.subplots(1, len(columns), figsize=(11, 6.5), layout='constrained')
     for axis, column in zip(axes, columns):
         for n, (method, rows) in enumerate(by_method(figures).items()):
-            found = bargains(rows, column)
+            found = points_of(rows, column)
             marker, colour = 'osD^vPX*'[n % 8], f'C{n}'
             axis.plot(*zip(*found.values()), marker, color=colour, ms=4.5, alpha=.6, mew=0)
             axis.plot(*zip(*frontier(found.values())), marker + '-', color=colour, ms=4.5, mew=0,

@@ -22,7 +22,8 @@ from ..sampling.schedule import Schedule
 
 # %% ../../nbs/parts/null_text.ipynb #71e7dc8c
 class ConjugateGradients:
-    "Directions from the gradients so far, and from one look ahead how far to go along them, frame by frame."
+    """Directions from the gradients so far (Polak and Ribière, 1969), and from one look ahead how far to go
+    along them, frame by frame."""
     def __init__(self,
         ahead: Callable,  # null text → by how much the step misses its end [1,C,F,h,w]
         reach: float,  # root mean square of the change by which it looks ahead
@@ -40,14 +41,14 @@ class ConjugateGradients:
         P = 1 / ((self.squares / (1 - .9**self.count)).sqrt() + 1e-12)
         d = -P * g
         if self.last is not None:
-            before, way = self.last
-            share = _dots(g, P * (g - before)) / _dots(before, P * before).clamp(min=1e-30)
-            d = d + share.clamp(0, 1) * way
+            g_before, d_before = self.last
+            beta = _dots(g, P * (g - g_before)) / _dots(g_before, P * g_before).clamp(min=1e-30)
+            d = d + beta.clamp(0, 1) * d_before
         self.last = g, d
         d = self.reach * d / d.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-20)
-        changed, axes = self.ahead(phi + d) - miss, (0, 1, 3, 4) if len(phi) > 1 else None
-        length = -(miss * changed).sum(axes) / changed.square().sum(axes).clamp(min=1e-30)
-        return phi + length.clamp(0, 4).reshape(-1, 1, 1) * d
+        D, axes = self.ahead(phi + d) - miss, (0, 1, 3, 4) if len(phi) > 1 else None
+        alpha = -(miss * D).sum(axes) / D.square().sum(axes).clamp(min=1e-30)
+        return phi + alpha.clamp(0, 4).reshape(-1, 1, 1) * d  # no farther than it can have seen
 
 
 def _dots(a, b): return (a * b).sum((1, 2), keepdim=True)
@@ -63,7 +64,8 @@ def fit_null(
     i: int,  # step, 0 = noisiest
     settings: InvertSettings,  # inner_steps, optimiser, lr, tolerance
 ) -> tuple[Tensor, list[float]]:  # tuned embeddings, shaped like `phi`; the loss before each update
-    "Tune the unconditional embedding of one step with Adam (null-text inversion, CVPR 2023), or as above."
+    """Tune the unconditional embedding of one step with Adam (null-text inversion, CVPR 2023), or by
+    conjugate gradients."""
     t, frames = schedule.timesteps[i], z.shape[2]
     def predicted(phi):
         eps_u = model.predict(z, t, per_frame(phi, frames))
