@@ -18,7 +18,7 @@ HOMES = dict(
     fit_to_card='methods.cost',
     load_world_model='models.animatediff', load_animatediff='models.sources', read_video='data.video',
     write_video='data.video', read_mask='data.mask',
-    Recording='attention.recording',
+    Recording='attention.recording', SourceFeatures='attention.features',
     show_videos='show.clips', show_frames='show.clips')  # name → the module that it lives in
 
 

@@ -72,6 +72,7 @@ class Here:
     site: Site = None  # which attention
     size: tuple = None  # (h, w) at this site
     window: Window = None  # which frames of a longer clip they are; None: it is seen whole
+    kept: tuple = ()  # slots that are not computed but known from an earlier run, last in `slots` where met
 
     @property
     def tokens(self) -> int:
@@ -82,6 +83,10 @@ class Here:
     def clip_frames(self) -> int:
         "Frames of the whole clip."
         return self.frames if self.window is None else self.window.frames
+
+    def with_kept(self, slots: list) -> 'Here':
+        "The same with these slots, which are not computed, behind those that are."
+        return replace(self, slots=(*self.slots, *slots), kept=tuple(slots))
 
     def seen(self, x):
         "What belongs to the frames that are seen, of something with an entry for each frame of the clip."
@@ -99,6 +104,7 @@ class AttentionControl:
     kinds = KINDS  # kinds of sites that it may touch
     sites = '*'  # glob(s) on dotted names
     reads = ()  # slots that it takes something from
+    takes = 'qkv'  # what of them: queries, keys, values
     changes = None  # slots that it changes, if that is known; None: any
     explicit = False  # True: `probs` must be called, so probabilities are computed
 
@@ -109,6 +115,10 @@ class AttentionControl:
     def active(self, here: Here) -> bool:
         "Does it act at this place?"
         return self.on(here.step)
+
+    def taken(self) -> tuple:
+        "What it takes and where, to be compared: equal ones take the same in a step in which they act."
+        return type(self), self.sites, self.takes, self.reads
 
     def input(self, x, here: Here):
         "See or change what the layer is given, `[slot, F|N, token, c]`, before it is projected."
@@ -153,7 +163,8 @@ class Processor:
         q, k, v, bias = project(attn, x.flatten(0, 1), encoder_hidden_states, attention_mask)
         q, k, v = (y.unflatten(0, by_slot) for y in (q, k, v))  # slot, F or N, head, token, d
         if bias is not None: bias = bias.unflatten(0, by_slot)
-        out = self.attend(controls, q, k, v, bias, here)
+        if self.at.features is not None: q, k, v, here = self.at.features.meet(controls, q, k, v, here)
+        out = self.attend(controls, q, k, v, bias, here)[:len(x)]
         for c in controls: out = c.output(out, here)
         out = rearrange(out, 'slot b head n d -> (slot b) n (head d)').to(hidden_states.dtype)
         out = attn.to_out[1](attn.to_out[0](out))  # projection, dropout
@@ -185,8 +196,9 @@ class Processor:
             explicit = any(c.explicit for c in controls)
             return self.written(controls, *now, here)[0] if explicit else fast_attention(*now)
         mapped = {s for c in controls if c.explicit for s in (*c.reads, *c.changes)}
-        changed = {s for c in controls for s in c.changes} if now[3] is not came[3] else {*here.slots}
-        rest, found = {*here.slots} - changed - mapped, {}
+        computed = {*here.slots} - {*here.kept}
+        changed = {s for c in controls for s in c.changes} if now[3] is not came[3] else computed
+        rest, found = computed - changed - mapped, {}
         for slots, tensors in ((mapped, now), (changed - mapped, now), (rest, came)):
             if not (rows := [i for i, s in enumerate(here.slots) if s in slots]): continue
             part, there = [_rows(x, rows) for x in tensors], tuple(here.slots[i] for i in rows)
@@ -194,7 +206,7 @@ class Processor:
             else: out = fast_attention(*part)
             if len(rows) == len(here.slots): return out
             found |= zip(rows, out)
-        return torch.stack([found[i] for i in range(len(here.slots))])
+        return torch.stack([found[i] for i in sorted(found)])
 
     def taken_over(self, answers, controls, records, shape):
         "Output and probabilities (or None) of the control that took over; `ValueError` if one misses them."
@@ -225,7 +237,8 @@ class Processor:
 # %% ../../nbs/attention/processor.ipynb #9d0ed97e
 class Attending:
     "What `attend` yields: says before each UNet call what is in the batch."
-    def __init__(self, record=None): self.record, self.window, self._now = record, None, None
+    def __init__(self, record=None, features=None):
+        self.record, self.features, self.window, self._now = record, features, None, None
 
     def begin(self,
         step: int,  # index of the denoising step
@@ -235,11 +248,12 @@ class Attending:
         width: int = None,  # latent width
         total: int = None,  # steps of the whole run, if known: lets a recording tell how large it will become
         window: Window = None,  # which frames of a longer clip these are
+        kept=(),  # names of videos that are not in the batch, of which features are known
     ):
         "Describe the UNet call that comes next; needed before every call whose description differs."
-        if len(set(slots)) != len(slots):
+        if len({*slots, *kept}) != len(slots) + len(kept):
             raise ValueError(f'slots {", ".join(slots)} repeat a name; give each video of the batch its own')
-        self._now = Here(step, tuple(slots), frames, height, width, window=window)
+        self._now = Here(step, tuple(slots), frames, height, width, window=window, kept=tuple(kept))
         if self.record is not None: self.record.check_budget(step, total)
 
     def now(self) -> Here:
@@ -256,12 +270,13 @@ def attend(
     unet,  # any diffusers UNet whose attention can be set
     controls=(),  # `AttentionControl`s, applied in this order
     record=None,  # a `Recording`, or None
+    features=None,  # `SourceFeatures` of earlier runs, or None
 ):
     """Within this context the UNet's attention is controlled and recorded; then all is as before.
 
     Contexts nest: an outer one's controls and recordings go on, and hear the inner one's `begin`."""
     records = [] if record is None else [record]
-    sites, at, before = all_sites(unet), Attending(record), []
+    sites, at, before = all_sites(unet), Attending(record, features), []
     for x in (*controls, *records): sites_among(sites, x.kinds, x.sites)
     for site in sites:
         attn = unet.get_submodule(site.name)

@@ -27,10 +27,10 @@ from .report import machine
 from .score import Case
 from .tables import interval
 from ..data.mask import Mask
-from ..methods.videodirector import Inversion, hidden_region, invert, plan_controls
+from ..methods.videodirector import Inversion, invert, plan_controls
 from ..models.animatediff import load_world_model
 from ..models.api import VideoModel
-from ..parts.control import refine
+from ..parts.control import hidden_part, refine
 from ..parts.inversion import per_frame
 from ..parts.settings import EditSettings, InvertSettings
 from ..world.pairs import TUNING_SEED, edit_pairs
@@ -110,7 +110,7 @@ def first_look(
     if not controls:
         raise ValueError('The prompt changes nothing, so there is nothing to see; change a word.')
     schedule, pivots, frames = inversion.schedule, inversion.pivots, inversion.pivots.shape[2]
-    z, look = pivots[-1:], Look(model, inversion, prompt, hidden_region(inversion, region))
+    z, look = pivots[-1:], Look(model, inversion, prompt, hidden_part(inversion.mask, region))
     for i, t in list(enumerate(schedule))[:steps]:
         with attend(model.unet, controls, look.record(i)) as at:
             at.begin(step=i, slots=LOOKED, frames=frames, height=z.shape[3], width=z.shape[4], total=steps)

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['SLOTS', 'match_words', 'Alignment', 'refine', 'replace_words', 'first_steps', 'cross_schedule', 'word_weights', 'put',
-           'CrossControl', 'LayoutControl', 'MutualControl', 'slots_at']
+           'CrossControl', 'LayoutControl', 'MutualControl', 'hidden_part', 'slots_at']
 
 # %% ../../nbs/parts/control.ipynb #6b8fc9e9
 import math
 from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
+from ..attention.features import SOURCES
 from ..attention.processor import AttentionControl, Here
 from ..attention.words import find_words, prompt_words
 from ..data.mask import Mask
@@ -147,7 +148,7 @@ class CrossControl(AttentionControl):
     target: str = 'edit_cond'  # slot that is changed
     source: str = 'source_cond'  # slot that it takes maps from
     sites: str = '*'
-    kinds, explicit = ('cross',), True
+    kinds, explicit, takes = ('cross',), True, 'qk'
 
     @property
     def reads(self): return (self.source,)
@@ -175,7 +176,7 @@ class LayoutControl(AttentionControl):
     target: str = 'edit_cond'
     source: str = 'source_cond'
     sites: str = '*'
-    kinds = ('spatial',)
+    kinds, takes = ('spatial',), 'qk'
 
     @property
     def reads(self): return (self.source,)
@@ -186,6 +187,8 @@ class LayoutControl(AttentionControl):
     def on(self, step: int) -> bool: return step in self.steps
 
     def active(self, here: Here) -> bool: return self.on(here.step) and here.tokens <= self.max_tokens
+
+    def taken(self): return *super().taken(), self.max_tokens
 
     def qkv(self, q, k, v, bias, here: Here):
         s, t = here.slot(self.source), here.slot(self.target)
@@ -202,7 +205,7 @@ class MutualControl(AttentionControl):
     neutral: bool = False  # count a key that is seen twice half each time: two equal ones are then as one
     sites: str = 'up_blocks.*'
     grids: dict = field(default_factory=dict, init=False, repr=False)  # what `hidden` has found, by grid
-    kinds = ('spatial',)
+    kinds, takes = ('spatial',), 'kv'
 
     @property
     def reads(self): return tuple(source for _, source in self.pairs)
@@ -238,8 +241,18 @@ class MutualControl(AttentionControl):
             self.grids[key] = (mask.at(*here.size) > self.coverage).flatten(1).to(device)
         return self.grids[key]
 
+# %% ../../nbs/parts/control.ipynb #a19c0005
+def hidden_part(
+    mask: Mask | None,  # the foreground, hard or soft
+    region: str,  # what the edit is free to change
+) -> Mask | None:  # hard
+    "What SA-II hides of the source: the region that is to be changed."
+    if mask is None: return None
+    hard = replace(mask, values=mask.hard)
+    return ~hard if region == 'background' else hard
+
 # %% ../../nbs/parts/control.ipynb #7b6902c7
-SLOTS = ('edit_uncond', 'edit_cond', 'source_uncond', 'source_cond')
+SLOTS = ('edit_uncond', 'edit_cond', *SOURCES)
 
 
 def slots_at(

@@ -15,6 +15,7 @@ from functools import cached_property
 from torch import Tensor
 
 # %% ../../nbs/show/board_runs.ipynb #3a639e82
+from ..attention.features import SourceFeatures
 from ..base.run import Run
 from ..base.settings import changed
 from ..bench.rivals import entry_of
@@ -238,6 +239,7 @@ class Runs:
         self.settings = changed(settings or InvertSettings(), changes)
         self.states = {}  # `Settings.prepared` → the state that the method's `prepare` gave
         self.made = {}  # Settings → Result, oldest first
+        self.features = SourceFeatures()  # of the inversion that was edited last
 
     @classmethod
     def of(cls,
@@ -324,7 +326,9 @@ class Runs:
         "The run with these settings, made if it is not there yet. `ValueError` for settings that cannot run."
         case, run = self.check(s), Run(progress=False, on_step=on_step)
         if s in self.made: return self.made[s]
-        made = find_method(s.method).edit(self.prepare(s, on_step), s.prompt, s.edit, run)
+        state, method = self.prepare(s, on_step), find_method(s.method)
+        if method.name == VideoDirector.name: state = *state, self.features
+        made = method.edit(state, s.prompt, s.edit, run)
         run.tell('measuring', 0, 1)
         self.made[s] = self.measure(s, case, made)
         return self.made[s]
