@@ -99,6 +99,15 @@ def test_what_came_of_another_text_in_the_unconditional_slot_is_forgotten(tiny_m
     assert torch.equal(there, alone) and as_many == many
 
 
+def test_what_came_of_another_precision_is_forgotten(inversion):
+    model, features = make_tiny_model(), SourceFeatures()
+    edited(model, inversion, features)
+    model.unet.double()
+    there, _ = edited(model, inversion, features)
+    assert {row.dtype for row in features.rows.values()} == {torch.float64}
+    assert_close(there, edited(model, inversion)[0])
+
+
 def test_a_budget_that_does_not_last_keeps_the_first_steps(tiny_model, inversion):
     whole = SourceFeatures()
     alone, many = edited(tiny_model, inversion, whole)

@@ -262,7 +262,7 @@ def edit_latents(
                               settings.blend_threshold)
         controls = [*controls, blend]
     features.belong(inversion.pivots, inversion.null.embeddings, source, schedule, model.windows,
-                    settings.neutral)
+                    settings.neutral, device, model.unet.dtype)
     for i, t in run.steps('edit', schedule):
         needed, term = slots_at(controls, i), guidance(i, z)
         slots = needed[:2] if features.holds(i, controls) else needed
