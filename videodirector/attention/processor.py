@@ -276,10 +276,11 @@ def attend(
 
     Contexts nest: an outer one's controls and recordings go on, and hear the inner one's `begin`."""
     records = [] if record is None else [record]
-    sites, at, before = all_sites(unet), Attending(record, features), []
+    sites, modules = all_sites(unet), dict(unet.named_modules())
+    at, before = Attending(record, features), []
     for x in (*controls, *records): sites_among(sites, x.kinds, x.sites)
     for site in sites:
-        attn = unet.get_submodule(site.name)
+        attn = modules[site.name]
         mine, heard = ([x for x in xs if site.matches(x.kinds, x.sites)] for xs in (controls, records))
         outer = attn.get_processor()
         if isinstance(outer, Processor):

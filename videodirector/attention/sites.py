@@ -56,8 +56,8 @@ def all_sites(
     unet,  # any diffusers UNet with `attn_processors`
 ) -> list:  # every `Site`, down blocks first, then middle, then up
     "Every attention layer of `unet`, in the order in which it runs."
-    names = sorted((key.removesuffix('.processor') for key in unet.attn_processors), key=_running_order)
-    return [Site(name, site_kind(name, unet.get_submodule(name))) for name in names]
+    layers = {name: module for name, module in unet.named_modules() if hasattr(type(module), 'get_processor')}
+    return [Site(name, site_kind(name, layers[name])) for name in sorted(layers, key=_running_order)]
 
 
 def _running_order(name):

@@ -44,9 +44,12 @@ class StableDiffusion:
     @property
     def parts(self) -> tuple[nn.Module, ...]: return self.unet, self.vae, self.text_encoder
     @property
-    def device(self) -> torch.device: return self.unet.device
+    def device(self) -> torch.device:
+        "Where the UNet is; `unet.device` looks through all its modules, and every prediction asks."
+        return next(self.unet.parameters()).device
+
     @property
-    def dtype(self) -> torch.dtype: return self.unet.dtype
+    def dtype(self) -> torch.dtype: return next(self.unet.parameters()).dtype
 
     @property
     def limits(self) -> Limits:
