@@ -116,8 +116,8 @@ def decoupled(
     eps: dict[str, Tensor],  # slot → prediction
     schedule: Schedule,
 ) -> dict[str, Tensor]:  # 'edit' and 'source' → what to step with; only those that are there
-    """Guidance away from two texts: the edit's is the empty prompt, the source's its tuned null text. A source
-    without one is not guided."""
+    """Guidance with two unconditional texts: the edit's is the empty prompt, the source's its tuned null
+    text. A source without one is not guided."""
     def guided(cond, uncond): return cond if uncond is None else schedule.guide(cond, uncond)
     return {side: guided(eps[f'{side}_cond'], eps.get(f'{side}_uncond')) for side in ('edit', 'source')
             if f'{side}_cond' in eps}
