@@ -31,6 +31,10 @@ def test_every_method_says_what_it_costs_and_cannot_do():
     for method, row in zip(METHODS.values(), methods_table(), strict=True):
         assert (row['does'], row['cost'], row['limits']) == (method.summary, method.cost, method.limits) and all(row.values())
         assert method.limits.endswith('.') and not method.cost.endswith('.'), 'a sentence, and a phrase'
+    director, other = METHODS['videodirector'], METHODS['video_p2p']
+    updates, fewer = director.invert_settings().inner_steps, other.invert_settings().inner_steps  # besides: the climb, with and without the prompt
+    assert f'up to {updates + 4} passes and {updates + 1} ways back' in director.cost, 'and a look at the reference'
+    assert f'up to {fewer + 3} passes and {fewer} ways back' in other.cost
 
 
 def test_methods_and_presets_by_name():

@@ -116,8 +116,8 @@ def decoupled(
     eps: dict[str, Tensor],  # slot → prediction
     schedule: Schedule,
 ) -> dict[str, Tensor]:  # 'edit' and 'source' → what to step with; only those that are there
-    """Guidance from two nothings: the edit's is the empty prompt, the source's its tuned null text. A source
-    without one is not guided."""
+    """Guidance with two unconditional texts: the edit's is the empty prompt, the source's its tuned null
+    text. A source without one is not guided."""
     def guided(cond, uncond): return cond if uncond is None else schedule.guide(cond, uncond)
     return {side: guided(eps[f'{side}_cond'], eps.get(f'{side}_uncond')) for side in ('edit', 'source')
             if f'{side}_cond' in eps}
@@ -191,7 +191,7 @@ class VideoP2P:
     "Video-P2P (CVPR 2024) as a method: frame-0 attention, tuning on the clip, decoupled guidance, control."
     name, title, needs = 'video_p2p', 'Video-P2P', Needs(kinds=('image',))
     summary = 'frames that look at the first one, tuned on the clip, and one null text for the source alone'
-    cost = ('tuning, then per step up to 13 passes and 10 ways back to prepare (null text), and 1 pass of 4 '
+    cost = ('tuning, then per step up to 6 passes and 3 ways back to prepare (null text), and 1 pass of 4 '
             'clips to edit; the fast variant 1 pass, then 1 of 3 clips')
     limits = ('Frames look at the first only, so nothing holds what comes into view later; the temporal '
               'layers of the original are left out.')
