@@ -242,7 +242,7 @@ def show_agreement(
             axis.hlines(y, low, high, color=colour, lw=1)
             axis.plot(value, y, 'o', ms=4, color=colour, label=kind)
         axis.axvline(0, color='grey', lw=1); axis.grid(axis='x', alpha=.3)
-        axis.set(title=title, xlim=(-1.05, 1.05))
+        axis.set(title=title, xlabel='rank correlation', xlim=(-1.05, 1.05))
     axes[0, 0].set_yticks(range(len(figures)), [meaning(figure)[0] for figure in figures])
     axes[0, 0].invert_yaxis(); axes[0, 0].legend(fontsize=7); plt.tight_layout(); plt.show()
 
