@@ -81,13 +81,15 @@ def test_everything_is_given_back(tiny_pipe):
     assert unet.attn_processors == before
 
 
-def test_the_unet_is_looked_through_once(tiny_model, monkeypatch):
-    unet, looked, plain = tiny_model.unet, [], type(tiny_model.unet).attn_processors
-    monkeypatch.setattr(type(unet), 'attn_processors', property(lambda unet: looked.append(1) or plain.fget(unet)))
-    with attend(unet, [neutral('cross'), neutral('spatial'), neutral('temporal')], Recording('cross')): assert len(looked) == 1
-    tiny_model.predict(torch.zeros(1, 4, 2, 8, 8), 5, tiny_model.embed('a bear'))  # of a clip that is seen whole
-    assert len(looked) == 1
-    assert STDG().sites(tiny_model) and len(looked) == 2
+def test_the_unet_is_not_looked_through_more_than_needed(tiny_model, monkeypatch):
+    unet, looked, plain = tiny_model.unet, [], torch.nn.Module.named_modules
+    monkeypatch.setattr(type(unet), 'named_modules', lambda self, *args, **more: looked.append(1) or plain(self, *args, **more))
+    with attend(unet, [neutral('cross'), neutral('spatial'), neutral('temporal')], Recording('cross')): assert len(looked) == 2  # for sites, and layers
+    assert STDG().sites(tiny_model) and len(looked) == 3
+    assert tiny_model.device == unet.device and tiny_model.dtype == unet.dtype
+    looked.clear()
+    tiny_model.device, tiny_model.dtype
+    assert not looked
 
 
 def test_untouched_sites_keep_their_processor(tiny_pipe):
