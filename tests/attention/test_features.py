@@ -139,6 +139,25 @@ def test_a_recording_sees_the_source_and_keeps_nothing(tiny_model, inversion):
     for key, seen in maps[0].maps.items(): assert torch.equal(seen, maps[1].maps[key])
 
 
+def test_a_recording_around_an_edit_sees_the_source_too(tiny_model, inversion):
+    features, maps = SourceFeatures(), [Recording(('cross', 'spatial')), Recording(('cross', 'spatial'))]
+    edited(tiny_model, inversion, features)
+    for record, given in zip(maps, (features, None)):
+        with attend(tiny_model.unet, record=record): edited(tiny_model, inversion, given)
+    assert maps[0].maps.keys() == maps[1].maps.keys()
+    for key, seen in maps[0].maps.items(): assert torch.equal(seen, maps[1].maps[key])
+    assert edited(tiny_model, inversion, features)[1] == 2 * STEPS  # what was kept is still there
+
+
+def test_windows_of_a_long_clip_are_told_apart(tiny_model):
+    model = tiny_model.in_windows(3, 1)
+    video = torch.rand(7, 3, 32, 48, generator=torch.manual_seed(0)) * 2 - 1
+    long, features = invert(model, video, SOURCE, run=QUIET, steps=STEPS, inner_steps=0), SourceFeatures()
+    alone, first, second = (edited(model, long, given)[0] for given in (None, features, features))
+    assert torch.equal(alone, first) and len({window for _, _, window, *_ in features.rows}) > 2
+    assert_close(second, alone, rtol=1e-4, atol=1e-5)
+
+
 def test_a_stopped_edit_leaves_nothing_wrong(tiny_model, inversion):
     class Stop(Exception): pass
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['project', 'probabilities', 'fast_attention', 'Here', 'AttentionControl', 'Processor', 'Attending', 'attend',
-           'showing']
+           'attended', 'showing']
 
 # %% ../../nbs/attention/processor.ipynb #ec54c74c
 import math
@@ -292,6 +292,13 @@ def attend(
     try: yield at
     finally:
         for attn, outer, _ in before: attn.set_processor(outer)
+
+
+def attended(
+    unet,  # any diffusers UNet
+) -> bool:
+    "Does somebody control or record its attention just now?"
+    return any(isinstance(processor, Processor) for processor in unet.attn_processors.values())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from ..attention.features import SourceFeatures
-from ..attention.processor import attend
+from ..attention.processor import attend, attended
 from ..attention.recording import Recording
 from ..attention.words import find_words
 from ..base.given import check_type, reason_of
@@ -222,8 +222,8 @@ def edit(
     check_type(run, (Run, type(None)), 'The run', 'a value `Run`')
     check_type(record, (Recording, type(None)), 'The record', 'a `Recording`')
     check_type(features, (SourceFeatures, type(None)), 'What is kept', 'a value `SourceFeatures`')
-    if features is None or record is not None: features = SourceFeatures(budget=0)
     model, run, settings = as_model(model), run or Run(), changed(settings or EditSettings(), changes)
+    if features is None or record is not None or attended(model.unet): features = SourceFeatures(budget=0)
     with model.lock, torch.inference_mode(False), torch.no_grad():  # its attention is now this edit's
         started = time.perf_counter()
         check_prompt(model, prompt, 'target prompt')

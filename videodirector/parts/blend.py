@@ -31,7 +31,7 @@ def blend_size(
 class LocalBlend(AttentionControl):
     """Prompt-to-Prompt's local blend: where the words are not looked for, the edit's latent becomes the
     source's. One for each run."""
-    kinds, explicit, changes = ('cross',), True, ()
+    kinds, explicit, changes, takes = ('cross',), True, (), 'qk'
 
     def __init__(self,
         words: dict,  # {slot: token positions}
