@@ -110,13 +110,16 @@ class Clocked(Wrapped):
         clock: Clock,
     ):
         super().__init__(model, self.told)
-        self.clock = clock
+        self.clock, self.inside = clock, False
 
-    def told(self, predict, z, t, text):
-        if self.clock.part not in ('DDIM', 'edit', 'next edit'):
-            each = 'reference' if text.ndim == 3 else 'null text'
-            self.clock.turn('guidance' if z.requires_grad else each)
-        return predict(z, t, text)
+    def told(self, predict, z, t, text): return self.compute('null text', predict, z, t, text)
+
+    def compute(self, what, run, *given):
+        inverting = self.clock.part not in ('DDIM', 'edit', 'next edit')
+        if inverting and not self.inside: self.clock.turn('null text' if what == 'predict' else what)
+        self.inside = self.inside or what in ('reference', 'guidance')
+        try: return self.model.compute(what, run, *given)
+        finally: self.inside = False
 
     def decode(self, latents):
         self.clock.turn('decode' if self.clock.part == 'edit' else None)  # once

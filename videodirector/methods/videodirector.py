@@ -29,6 +29,7 @@ from ..data.regions import ellipse
 from .api import Clip, Edit, Needs, check_needs
 from .stored import check_maker, check_whole, sample_of, windows_of
 from ..models.api import VideoModel, check_clip, check_prompt
+from ..models.replay import replayed
 from ..models.sources import as_model
 from ..parts.blend import LocalBlend
 from ..parts.control import (
@@ -136,9 +137,10 @@ def inverted(
     z0, text, stdg = model.encode(video, settings.posterior), model.embed(prompt), settings.stdg
     run.bind(clip=z0, prompt=text, settings=asdict(settings), mask='none' if mask is None else mask.values,
              schedule=asdict(schedule), model=sample_of(model), windows=windows_of(model, z0))
-    pivots, climbed = find_pivots(model, z0, text, schedule, settings, run), time.perf_counter()
-    guide = Guide(model, stdg, pivots, schedule, text, mask, run) if stdg else None
-    null = find_null(model, pivots, text, schedule, settings, guide, run)
+    with replayed(model, len(video)) as quick:
+        pivots, climbed = find_pivots(quick, z0, text, schedule, settings, run), time.perf_counter()
+        guide = Guide(quick, stdg, pivots, schedule, text, mask, run) if stdg else None
+        null = find_null(quick, pivots, text, schedule, settings, guide, run)
     seconds = dict(invert=climbed - started, null_text=time.perf_counter() - climbed)
     return Inversion(pivots, null, schedule, prompt, settings, mask, seconds,
                      guidance=guide and guide.guidance(), model=sample_of(model, 64),
@@ -197,7 +199,9 @@ def guidance_term(
     same pivots."""
     schedule, device, guidance = inversion.schedule, model.unet.device, inversion.guidance
     if guidance is None: return lambda i, z: 0.
-    if not recompute: return lambda i, z: guidance.push(schedule, i).to(device)
+    if not recompute:
+        stored = replace(guidance, gradients=guidance.gradients.to(device))
+        return lambda i, z: stored.push(schedule, i)
     text = model.embed(inversion.prompt)
     guide = Guide(model, guidance.stdg, inversion.pivots.to(device), schedule, text, inversion.mask)
     return lambda i, z: guide(i, z)[1]

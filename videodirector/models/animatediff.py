@@ -6,6 +6,7 @@
 __all__ = ['CHUNK', 'StableDiffusion', 'AnimateDiff', 'move', 'load_world_model']
 
 # %% ../../nbs/models/animatediff.ipynb #30cbd19c
+from collections.abc import Callable
 from dataclasses import replace
 from threading import RLock
 
@@ -109,6 +110,16 @@ class StableDiffusion:
         "The text of every frame, as the UNet takes it."
         if text.ndim == 3: text = repeat(text, 'b l c -> b f l c', f=frames)
         return rearrange(text, 'b f l c -> (b f) l c').to(self.device, self.dtype)
+
+    def compute(self,
+        what: str,  # its name
+        run: Callable,  # (latents, t, text) → tensors
+        latents: Tensor,
+        t: int,
+        text: Tensor,
+    ):
+        "Something that goes through the UNet: here simply that; [`Replayed`](replay.ipynb) records it."
+        return run(latents, t, text)
 
     def sites(self,
         kinds=KINDS,  # one kind or several

@@ -148,6 +148,7 @@ class CrossControl(AttentionControl):
     target: str = 'edit_cond'  # slot that is changed
     source: str = 'source_cond'  # slot that it takes maps from
     sites: str = '*'
+    there: dict = field(default_factory=dict, init=False, repr=False)  # what `on_device` has moved
     kinds, explicit, takes = ('cross',), True, 'qk'
 
     @property
@@ -159,12 +160,19 @@ class CrossControl(AttentionControl):
     def on(self, step: int) -> bool: return bool(self.schedule[step].any())
 
     def probs(self, p, here: Here):
-        align = self.alignment
-        M, a, alpha = (x.to(p) for x in (align.matrix, align.share, self.schedule[here.step]))
-        own = p[here.slot(self.target)]  # [F, head, pixel, L]
+        M, a, schedule, weights = self.on_device(p)
+        own, alpha = p[here.slot(self.target)], schedule[here.step]  # [F, head, pixel, L], [L]
         mixed = a * (p[here.slot(self.source)] @ M) + (1 - a) * own
-        if self.weights is not None: mixed = mixed * self.weights.to(p)
+        if weights is not None: mixed = mixed * weights
         return put(p, here.slot(self.target), alpha * mixed + (1 - alpha) * own)
+
+    def on_device(self, p) -> list:
+        "Alignment, schedule and weights where `p` is, as finely; a GPU waits for whatever comes from outside."
+        align, key = self.alignment, (p.device, p.dtype)
+        if key not in self.there:
+            given = align.matrix, align.share, self.schedule, self.weights
+            self.there[key] = [x if x is None else x.to(p) for x in given]
+        return self.there[key]
 
 # %% ../../nbs/parts/control.ipynb #edf6f44e
 @dataclass(frozen=True, eq=False)

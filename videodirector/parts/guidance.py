@@ -7,7 +7,7 @@ __all__ = ['on_grid', 'temporal_loss', 'spatial_loss', 'Enough', 'Listener', 'no
            'Pull', 'decoupled_guidance', 'nudge', 'Guidance', 'Guide']
 
 # %% ../../nbs/parts/guidance.ipynb #6f43d178
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -111,12 +111,16 @@ def listen(
     window: Window | None = None,  # which frames of a longer clip these are
 ) -> tuple:  # {site: map or keys}, predicted noise [1,C,F,h,w] (None if stopped)
     "Temporal maps [h,w,head,F,F] and spatial keys [F,h,w,c] of one UNet call; gradients flow to `latents`."
-    ear, (frames, h, w) = Listener(sites, stop), latents.shape[2:]
-    with attend(model.unet, [ear]) as at, no_graph_after(model.unet, sites):
-        at.begin(step=0, frames=frames, height=h, width=w, window=window)
-        try: eps = model.predict(latents, t, text)
-        except Enough: eps = None
-    return ear.heard, eps
+    frames, h, w = latents.shape[2:]
+    def run(latents, t, text):
+        ear, said = Listener(sites, stop), []
+        with attend(model.unet, [ear]) as at, no_graph_after(model.unet, sites), suppress(Enough):
+            at.begin(step=0, frames=frames, height=h, width=w, window=window)
+            said.append(model.predict(latents, t, text))
+        return *(ear.heard[site] for site in sites), *said
+
+    found = model.compute('reference' if stop else 'guidance', run, latents, t, text)
+    return dict(zip(sites, found)), found[-1] if len(found) > len(sites) else None
 
 # %% ../../nbs/parts/guidance.ipynb #146f4a0b
 def decoupled_losses(
