@@ -81,9 +81,10 @@ def sample_of(
 ) -> Tensor:  # some of the weights of UNet, VAE and text encoder
     "Enough of a model to know it by."
     parts = [[p.detach().flatten() for p in part.parameters()] for part in model.parts]
-    if most is None: return torch.cat([w[::997].float().cpu() for weights in parts for w in weights])
-    some = [w for weights in parts for w in weights[::max(1, len(weights) // most)]]
-    return torch.stack([w[len(w) // 2].float().cpu() for w in some])
+    if most is None: found = [torch.cat([w[::997].float() for w in weights]) for weights in parts]
+    else: found = [torch.stack([w[len(w) // 2].float() for w in weights[::max(1, len(weights) // most)]])
+                   for weights in parts]
+    return torch.cat([some.cpu() for some in found])  # a part at a time: a GPU waits for each that leaves it
 
 
 def windows_of(

@@ -170,10 +170,12 @@ def move(
     device: str,
     dtype: torch.dtype,
 ):  # the pipeline
-    "Put all parts of a pipeline on one device in one precision, whatever they were stored in."
+    "Put all parts of a pipeline on one device in one precision, in the layout that is fastest there."
+    on_cpu = torch.device(device).type == 'cpu'  # a GPU's norms and sums know channels first only
+    layout = torch.channels_last if on_cpu else torch.contiguous_format
     for part in pipe.components.values():
         if not isinstance(part, nn.Module): continue
-        part.to(device, memory_format=torch.channels_last)  # the layout that convolutions are fastest in
+        part.to(device, memory_format=layout)
         if part.dtype != dtype: part.to(dtype)
     return pipe
 

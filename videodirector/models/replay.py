@@ -27,7 +27,8 @@ class Replayed(Wrapped):
     ):
         def around(predict, z, t, text): return self.compute('predict', predict, z, t, text)
         super().__init__(model, around)
-        self.graphs, self.recording = {}, False
+        self.graphs, self.asked, self.inside = {}, set(), False
+        self.memory = torch.cuda.graph_pool_handle()  # shared: nothing of one is needed while another runs
 
     def compute(self,
         what: str,  # name of what is computed; asked for again by this name, it is the same
@@ -36,25 +37,28 @@ class Replayed(Wrapped):
         t: int,  # timestep
         text: Tensor,  # [B,L,C] or [B,F,L,C]
     ):  # what `run` gives
-        "Record it, or replay it with these numbers."
-        if self.recording: return run(z, t, text)
+        "Compute it the first time, record it the second, and from then on replay it with other numbers."
+        if self.inside: return run(z, t, text)
         if text.ndim == 3: text = repeat(text, 'b l c -> b f l c', f=z.shape[2])
         key = what, z.shape, z.requires_grad, text.requires_grad, torch.is_grad_enabled()
-        def play(*given):
-            if key not in self.graphs: self.graphs[key] = self.record(run, *given)
-            return tree_map(torch.clone, self.graphs[key](*given))
         moment = torch.full((), t, dtype=torch.int64, device=z.device)
-        return self.model.compute(what, play, z, moment, text)
+        self.inside = True
+        try: return self.model.compute(what, lambda *given: self.play(key, run, *given), z, moment, text)
+        finally: self.inside = False
 
-    def record(self,
+    def play(self,
+        key: tuple,
         run: Callable,
         *given: Tensor,
-    ) -> Callable:  # of tensors like the given ones
-        "One run to warm up, then one that is recorded, with the way back to the inputs that want gradients."
-        places = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in given)
-        self.recording = True
-        try: return torch.cuda.make_graphed_callables(run, places, num_warmup_iters=1)
-        finally: self.recording = False
+    ):  # what `run` gives
+        "Libraries choose their kernels in the first run, which they could not while it is recorded."
+        if key not in self.asked:
+            self.asked.add(key)
+            return run(*given)
+        if key not in self.graphs:
+            places = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in given)
+            self.graphs[key] = torch.cuda.make_graphed_callables(run, places, num_warmup_iters=0, pool=self.memory)
+        return tree_map(torch.clone, self.graphs[key](*given))
 
 # %% ../../nbs/models/replay.ipynb #7c0a1e09
 def can_replay(

@@ -235,7 +235,8 @@ class MutualControl(AttentionControl):
             if self.neutral: extra[slot, :, 0, 0] -= math.log(2) * ~torch.cat([unseen, unseen], -1)
         if bias is not None:
             raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
-        return q, torch.cat([k[source_of], k], -2), torch.cat([v[source_of], v], -2), extra
+        def with_source(x): return torch.cat([torch.stack([x[i] for i in source_of]), x], -2)
+        return q, with_source(k), with_source(v), extra
 
     def hidden(self, here: Here, device):
         "Source positions that may not be seen, [F, N] bool."
