@@ -6,14 +6,14 @@ import torch
 from conftest import make_tiny_model
 
 from videodirector.attention.processor import AttentionControl, attend
-from videodirector.attention.windows import Windows
 from videodirector.data.mask import Mask
+from videodirector.methods import cost
+from videodirector.methods.cost import replayed_if_room
 from videodirector.methods.videodirector import invert
-from videodirector.models import replay
 from videodirector.models.api import Wrapped
 from videodirector.models.recompute import is_recomputed, set_recomputed
 from videodirector.models.replay import Replayed, can_replay, replayed
-from videodirector.parts.settings import STDG
+from videodirector.parts.settings import STDG, InvertSettings
 
 GUIDED = STDG(blocks=(('up_blocks.1', 2., 1.), ('up_blocks.2', 1., 1.)))
 
@@ -48,10 +48,16 @@ def recorded(monkeypatch):
     return names
 
 
+def replay_everything(monkeypatch):
+    "However much memory there is, and on whatever device."
+    for name, answer in dict(can_replay=True, room_for=2, memory_of=dict(inversion=1)).items():
+        monkeypatch.setattr(cost, name, lambda *_, answer=answer: answer)
+
+
 @pytest.mark.parametrize('how', [{}, dict(null='shared'), dict(optimiser='cg'), dict(null='source'), dict(inversion='fixed-point')])
 def test_a_replayed_inversion_is_the_plain_one(tiny_model, monkeypatch, recorded, how):
     plain = inverted(tiny_model, **how)
-    monkeypatch.setattr(replay, 'can_replay', lambda *_: True)
+    replay_everything(monkeypatch)
     quick = inverted(tiny_model, **how)
     torch.testing.assert_close(quick.pivots, plain.pivots)
     torch.testing.assert_close(quick.null.embeddings, plain.null.embeddings)
@@ -101,7 +107,7 @@ def test_other_models_may_listen_on_the_way(tiny_model, recorded):
 
 
 def test_a_processor_replays_nothing(tiny_model):
-    with replayed(tiny_model, 3) as model: assert model is tiny_model
+    with replayed_if_room(tiny_model, 3, (32, 48), InvertSettings()) as model: assert model is tiny_model
     z, text = latents(), tiny_model.embed('a bear')
     with torch.no_grad(): assert torch.equal(tiny_model.compute('x', lambda z, t, text: z * t, z, 3, text), z * 3)
 
@@ -122,8 +128,25 @@ def test_only_what_is_the_same_in_every_step_is_replayed(tiny_model, monkeypatch
 def test_a_graph_does_what_was_computed_before(tiny_model, monkeypatch):
     if not torch.cuda.is_available(): pytest.skip('no cuda here')
     tiny_model.pipe.to('cuda')
+    replay_everything(monkeypatch)
     quick = inverted(tiny_model)
-    monkeypatch.setattr(replay, 'can_replay', lambda *_: False)
+    monkeypatch.undo()
     plain = inverted(tiny_model)
     torch.testing.assert_close(quick.pivots, plain.pivots, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(quick.null.latents, plain.null.latents, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('room, memory, replays', [(20, {'inversion': 10, 'edit': 3}, True), (19, {'inversion': 10, 'edit': 3}, False), (20, {}, False)])
+def test_there_must_be_room(tiny_model, monkeypatch, recorded, room, memory, replays):
+    monkeypatch.setattr(cost, 'can_replay', lambda *_: True)
+    monkeypatch.setattr(cost, 'room_for', lambda *_: room)
+    monkeypatch.setattr(cost, 'memory_of', lambda *_: memory)
+    with replayed_if_room(tiny_model, 3, (32, 48), InvertSettings()) as model: assert isinstance(model, Replayed) == replays
+    assert replays or model is tiny_model
+
+
+def test_nothing_recorded_is_left_behind(tiny_model, recorded):
+    with replayed(tiny_model) as quick:
+        for _ in range(2): quick.compute('same', lambda z, t, text: z + 1, latents(), 1, tiny_model.embed(''))
+        assert quick.graphs
+    assert not quick.graphs

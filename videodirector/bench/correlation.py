@@ -77,7 +77,8 @@ def _of_folder(folder) -> Iterator[Result]:
 
 # %% ../../nbs/bench/correlation.ipynb #391dc2a8
 COSTS = ('seconds', 'peak_memory', 'invert_seconds', 'edit_seconds')  # figures that say nothing of the clip
-MEANINGS = {figure: (title, *more) for title, (figure, *more) in (COLUMNS | MAIN_COLUMNS).items()}
+MEANINGS = {'inside_psnr': ('inside, to source (dB)', 2, 1)} | {
+    figure: (title, *more) for title, (figure, *more) in (COLUMNS | MAIN_COLUMNS).items()}
 
 
 def meaning(

@@ -27,9 +27,9 @@ from ..base.store import read_tensors, write_tensors
 from ..data.mask import Mask, check_mask
 from ..data.regions import ellipse
 from .api import Clip, Edit, Needs, check_needs
+from .cost import replayed_if_room
 from .stored import check_maker, check_whole, sample_of, windows_of
 from ..models.api import VideoModel, check_clip, check_prompt
-from ..models.replay import replayed
 from ..models.sources import as_model
 from ..parts.blend import LocalBlend
 from ..parts.control import (
@@ -73,8 +73,7 @@ class Inversion:
         facts = dict(prompt=self.prompt, settings=asdict(self.settings), schedule=asdict(self.schedule),
                      losses=self.null.losses, seconds=self.seconds, psnr=self.psnr, windows=self.windows)
         if self.guidance is not None:
-            tensors['guidance'] = self.guidance.gradients
-            facts['guidance'] = self.guidance.losses
+            tensors['guidance'], facts['guidance'] = self.guidance.gradients, self.guidance.losses
         if self.model is not None: tensors['model'] = self.model
         write_tensors(path, 'Inversion', tensors, facts)
 
@@ -137,7 +136,7 @@ def inverted(
     z0, text, stdg = model.encode(video, settings.posterior), model.embed(prompt), settings.stdg
     run.bind(clip=z0, prompt=text, settings=asdict(settings), mask='none' if mask is None else mask.values,
              schedule=asdict(schedule), model=sample_of(model), windows=windows_of(model, z0))
-    with replayed(model, len(video)) as quick:
+    with replayed_if_room(model, len(video), video.shape[-2:], settings) as quick:
         pivots, climbed = find_pivots(quick, z0, text, schedule, settings, run), time.perf_counter()
         guide = Guide(quick, stdg, pivots, schedule, text, mask, run) if stdg else None
         null = find_null(quick, pivots, text, schedule, settings, guide, run)
@@ -188,7 +187,6 @@ def plan_controls(
         controls.append(MutualControl(later, hidden_part(inversion.mask, s.region), neutral=s.neutral))
     return controls
 
-
 # %% ../../nbs/methods/videodirector.ipynb #4a03baad
 def guidance_term(
     model: VideoModel,
@@ -199,9 +197,8 @@ def guidance_term(
     same pivots."""
     schedule, device, guidance = inversion.schedule, model.unet.device, inversion.guidance
     if guidance is None: return lambda i, z: 0.
-    if not recompute:
-        stored = replace(guidance, gradients=guidance.gradients.to(device))
-        return lambda i, z: stored.push(schedule, i)
+    there = replace(guidance, gradients=guidance.gradients.to(device))
+    if not recompute: return lambda i, z: there.push(schedule, i)
     text = model.embed(inversion.prompt)
     guide = Guide(model, guidance.stdg, inversion.pivots.to(device), schedule, text, inversion.mask)
     return lambda i, z: guide(i, z)[1]
@@ -254,8 +251,7 @@ def edit_latents(
     "The loop over the steps: edit and source side by side, the source's only to be looked at."
     schedule, device = inversion.schedule, model.unet.device
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
-    z, frames, (h, w) = pivots[-1:], pivots.shape[2], pivots.shape[3:]
-    source, how = inversion.prompt, inversion.settings
+    z, (frames, h, w), source, how = pivots[-1:], pivots.shape[2:], inversion.prompt, inversion.settings
     prompts = dict(edit_cond=prompt, source_cond=source)
     if not settings.neutral: prompts['source_uncond'] = how.null_prompt(source)
     words = {slot: per_frame(model.embed(text), frames) for slot, text in prompts.items()}

@@ -57,7 +57,8 @@ class Replayed(Wrapped):
             return run(*given)
         if key not in self.graphs:
             places = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in given)
-            self.graphs[key] = torch.cuda.make_graphed_callables(run, places, num_warmup_iters=0, pool=self.memory)
+            how = dict(num_warmup_iters=0, pool=self.memory)
+            self.graphs[key] = torch.cuda.make_graphed_callables(run, places, **how)
         return tree_map(torch.clone, self.graphs[key](*given))
 
 # %% ../../nbs/models/replay.ipynb #7c0a1e09
@@ -72,13 +73,9 @@ def can_replay(
 
 @contextmanager
 def replayed(
-    model: VideoModel,
-    frames: int,  # F, of the clip that it will be asked about
-) -> Iterator[VideoModel]:
-    "Within, the same model, replaying where it can; the memory of what was recorded is free afterwards."
-    if not can_replay(model, frames):
-        yield model
-        return
+    model: VideoModel,  # that can be
+) -> Iterator[Replayed]:
+    "Within, the same model, replaying; the memory of what was recorded is free afterwards."
     quick = Replayed(model)
     try: yield quick
     finally:

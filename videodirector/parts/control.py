@@ -167,7 +167,7 @@ class CrossControl(AttentionControl):
         return put(p, here.slot(self.target), alpha * mixed + (1 - alpha) * own)
 
     def on_device(self, p) -> list:
-        "Alignment, schedule and weights where `p` is, as finely; a GPU waits for whatever comes from outside."
+        "Alignment, schedule and weights where `p` is, as finely; a GPU waits for what comes from outside."
         align, key = self.alignment, (p.device, p.dtype)
         if key not in self.there:
             given = align.matrix, align.share, self.schedule, self.weights
