@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from videodirector.bench.tables import COLUMNS, interval, summary, table
+from videodirector.bench.tables import COLUMNS, interval, show_sweeps, summary, table
 
 
 def test_interval_by_hand():
@@ -37,3 +37,12 @@ def test_one_pair_has_a_mean_and_no_interval():
     figure = {key: .5 for key, *_ in COLUMNS.values()} | dict(masked_psnr=None)
     text = table(summary({'full': {'a 1': figure}}), ['m.P (dB)', 'new word'])
     assert text.splitlines()[-1] == '| full | ∞ | 0.500 |'
+
+
+def test_a_sweep_goes_through_its_values_in_order_with_a_ring_around_the_usual_one():
+    figure = {key: 0. for key, *_ in COLUMNS.values()}
+    at = {'tau_c=.8': 3., 'full': 1., 'w/o CA': 5., 'tau_c=.2,eta=0': 9., 'eta=1': 7.}
+    fig = show_sweeps({name: {'a 1': figure | dict(truth_psnr=x), 'a 2': figure | dict(truth_psnr=x)} for name, x in at.items()}, dict(tau_c=.4, eta=.1), ('truth PSNR (dB)',))
+    curves = [[line.get_xydata().tolist() for line in axis.lines] for axis in fig.axes]
+    assert curves == [[[[0, 5], [.4, 1], [.8, 3]], [[.4, 1]]], [[[.1, 1], [1, 7]], [[.1, 1]]]]
+    assert [axis.get_xlabel() for axis in fig.axes] == ['tau_c', 'eta'] and fig.axes[0].get_ylabel() == 'truth PSNR (dB)'
