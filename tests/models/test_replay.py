@@ -114,10 +114,14 @@ def test_a_processor_replays_nothing(tiny_model):
 
 def test_only_what_is_the_same_in_every_step_is_replayed(tiny_model, monkeypatch):
     there = make_tiny_model()
-    monkeypatch.setattr(type(there.unet), 'device', SimpleNamespace(type='cuda'))
+    monkeypatch.setattr(type(there), 'device', SimpleNamespace(type='cuda'))
     assert can_replay(there, 3) and can_replay(there, there.windows.most) and not can_replay(there, there.windows.most + 1)
     assert not can_replay(there.in_windows(2), 3)
     with attend(there.unet, [AttentionControl()]): assert not can_replay(there, 3)
+    class Known(Wrapped):
+        def compute(self, *given): return self.model.compute(*given)
+    assert not can_replay(Wrapped(there, None), 3) and can_replay(Known(there, None), 3)
+    assert not can_replay(Known(Wrapped(there, None), None), 3) and not can_replay(SimpleNamespace(windows=there.windows), 3)
     for parts in (('blocks',), ('motion',)):
         set_recomputed(there.unet, parts)
         assert is_recomputed(there.unet) and not can_replay(there, 3)

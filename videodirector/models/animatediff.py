@@ -170,8 +170,8 @@ def move(
     device: str,
     dtype: torch.dtype,
 ):  # the pipeline
-    "Put all parts of a pipeline on one device in one precision, in the layout that is fastest there."
-    on_cpu = torch.device(device).type == 'cpu'  # a GPU's norms and sums know channels first only
+    "Put all parts of a pipeline on one device in one precision, in the layout that was faster there."
+    on_cpu = torch.device(device).type == 'cpu'  # group norms of a GPU want the channels first
     layout = torch.channels_last if on_cpu else torch.contiguous_format
     for part in pipe.components.values():
         if not isinstance(part, nn.Module): continue

@@ -54,7 +54,9 @@ class VideoModel(Protocol):
     def decode(self, latents: Tensor) -> Tensor: ...  # [1,C,F,h,w] → [F,3,H,W] float32 in [-1,1], on the CPU
     def embed(self, prompt: str) -> Tensor: ...  # → [1,L,C] float32; '' is the unconditional one
     def predict(self, latents: Tensor, t: int, text: Tensor) -> Tensor: ...  # text [B,L,C] or [B,F,L,C] → ε
-    def compute(self, what: str, run: Callable, latents: Tensor, t: int, text: Tensor): ...  # run(the rest)
+    def compute(self, what: str, run: Callable, latents: Tensor, t: int, text: Tensor):  # what `run` gives
+        return run(latents, t, text)
+
     def sites(self, kinds, pattern='*') -> list: ...  # attention sites by kind and dotted name
     def schedule(self, steps: int, guidance_scale: float, cfg: str, **how) -> Schedule: ...  # `Schedule.of`
 

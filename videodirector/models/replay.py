@@ -16,6 +16,7 @@ from einops import repeat
 from torch import Tensor
 from torch.utils._pytree import tree_map
 from ..attention.processor import attended
+from .animatediff import StableDiffusion
 from .api import VideoModel, Wrapped
 from .recompute import is_recomputed
 
@@ -58,7 +59,8 @@ class Replayed(Wrapped):
         if key not in self.graphs:
             places = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in given)
             how = dict(num_warmup_iters=0, pool=self.memory)
-            self.graphs[key] = torch.cuda.make_graphed_callables(run, places, **how)
+            with torch.cuda.device_of(given[0]):  # its own, which need not be the present one
+                self.graphs[key] = torch.cuda.make_graphed_callables(run, places, **how)
         return tree_map(torch.clone, self.graphs[key](*given))
 
 # %% ../../nbs/models/replay.ipynb #7c0a1e09
@@ -67,18 +69,20 @@ def can_replay(
     frames: int,  # F
 ) -> bool:
     "Is its UNet asked the same in every step, on a device that can replay?"
-    unet, whole = model.unet, frames <= model.windows.most
-    return unet.device.type == 'cuda' and whole and not attended(unet) and not is_recomputed(unet)
+    inner, whole = model, frames <= model.windows.most
+    while isinstance(inner, Wrapped) and hasattr(type(inner), 'compute'): inner = inner.model
+    if not isinstance(inner, StableDiffusion) or inner.device.type != 'cuda' or not whole: return False
+    return not attended(inner.unet) and not is_recomputed(inner.unet)
 
 
 @contextmanager
 def replayed(
     model: VideoModel,  # that can be
 ) -> Iterator[Replayed]:
-    "Within, the same model, replaying; the memory of what was recorded is free afterwards."
+    "Within, the same model for one inversion, replaying; what was recorded is given back afterwards."
     quick = Replayed(model)
     try: yield quick
     finally:
         quick.graphs.clear()
-        gc.collect()  # a graph is held by a circle of names
+        gc.collect()  # what holds a graph refers to itself
         torch.cuda.empty_cache()
