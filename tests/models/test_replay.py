@@ -6,6 +6,7 @@ import torch
 from conftest import make_tiny_model
 
 from videodirector.attention.processor import AttentionControl, attend
+from videodirector.base.run import Run
 from videodirector.data.mask import Mask
 from videodirector.methods import cost
 from videodirector.methods.cost import replayed_if_room
@@ -24,7 +25,6 @@ def latents(seed=0): return torch.randn(1, 4, 3, 4, 6, generator=torch.manual_se
 
 
 def inverted(model, **how):
-    from videodirector.base.run import Run
     return invert(model, clip(), 'a bear walking', mask(), stdg=GUIDED, steps=4, inner_steps=3, run=Run(progress=False), **how)
 
 

@@ -118,7 +118,7 @@ class StableDiffusion:
         t: int,
         text: Tensor,
     ):
-        "Something that goes through the UNet: here simply that; [`Replayed`](replay.ipynb) records it."
+        "Something that goes through the UNet: here simply that; `Replayed` records it and replays it."
         return run(latents, t, text)
 
     def sites(self,
@@ -170,8 +170,8 @@ def move(
     device: str,
     dtype: torch.dtype,
 ):  # the pipeline
-    "Put all parts of a pipeline on one device in one precision, in the layout that was faster there."
-    on_cpu = torch.device(device).type == 'cpu'  # group norms of a GPU want the channels first
+    "Put all parts of a pipeline on one device in one precision, in the layout that is faster there."
+    on_cpu = torch.device(device).type == 'cpu'  # where a VAE is quicker so, and a UNet as quick
     layout = torch.channels_last if on_cpu else torch.contiguous_format
     for part in pipe.components.values():
         if not isinstance(part, nn.Module): continue
