@@ -53,23 +53,27 @@ def test_a_generous_tolerance_stops_after_the_first_update(case):
     assert not torch.equal(null.embeddings[0], case[0].embed('').expand(FRAMES, -1, -1))
 
 
-def test_tolerance_grows_with_the_step(case):
+def fitted(case, i, **settings):
+    "The null text before and after some updates of step i, and the losses."
     model, pivots, text, schedule = case
-    phi, z, target = model.embed(''), pivots[1:2], pivots[:1]
-    with torch.no_grad(): eps_c = model.predict(z, 0, text)
-    first = fit_null(model, phi, z, target, eps_c, schedule, 3, InvertSettings(inner_steps=1, lr=.01))[1][0]
-    assert len(fit_null(model, phi, z, target, eps_c, schedule, 3, InvertSettings(inner_steps=5, lr=.01, tolerance=first - 6e-5 + 1e-6))[1]) == 1
-    assert len(fit_null(model, phi, z, target, eps_c, schedule, 3, InvertSettings(inner_steps=5, lr=.01, tolerance=-1.))[1]) == 5
+    z, t, phi = pivots[4 - i][None], schedule.timesteps[i], model.embed('')
+    with torch.no_grad(): eps_c = model.predict(z, t, text)
+    def landing(phi):
+        eps_u = model.predict(z, t, phi.expand(1, FRAMES, -1, -1))
+        return eps_u, schedule.step(schedule.guide(eps_c, eps_u), z, i)
+    return phi, *fit_null(landing, pivots[3 - i][None], phi, schedule, i, InvertSettings(lr=.01, **settings))
+
+
+def test_tolerance_grows_with_the_step(case):
+    *_, (first,) = fitted(case, 3, inner_steps=1)
+    assert len(fitted(case, 3, inner_steps=5, tolerance=first - 6e-5 + 1e-6)[2]) == 1
+    assert len(fitted(case, 3, inner_steps=5, tolerance=-1.)[2]) == 5
 
 
 def test_learning_rate_fades_and_adam_is_fresh(case):
-    model, pivots, text, schedule = case
-    phi = model.embed('')
     for i in (0, 2):
-        z, target = pivots[4 - i][None], pivots[3 - i][None]
-        with torch.no_grad(): eps_c = model.predict(z, schedule.timesteps[i], text)
-        moved = (fit_null(model, phi, z, target, eps_c, schedule, i, InvertSettings(inner_steps=1, lr=.01))[0] - phi).abs().max()
-        assert_close(moved.item(), .01 * (1 - i / 8), rtol=1e-3, atol=0)  # Adam's first update is the learning rate itself
+        before, after, _ = fitted(case, i, inner_steps=1)
+        assert_close((after - before).abs().max().item(), .01 * (1 - i / 8), rtol=1e-3, atol=0)  # Adam's first update is the learning rate itself
 
 
 def test_equals_the_plain_loop(case):
@@ -147,31 +151,65 @@ def test_conjugate_gradients_do_more_with_as_many_updates(case, null):
 def frames_of(A, phi): return torch.einsum('fcn,fn->cf', A, phi.flatten(1))[None, ..., None, None]
 
 
+def linear(frames, numbers, seed):
+    "A linear step: the best null text, and null text → miss and gradient."
+    dice = torch.manual_seed(seed)
+    A = torch.eye(12).double() + .1 * torch.randn(frames, numbers, 12, generator=dice, dtype=torch.float64)[:, :12]
+    best = torch.randn(frames, 3, 4, generator=dice, dtype=torch.float64)
+    def look(phi):
+        phi = phi.requires_grad_()
+        miss = frames_of(A, phi) - frames_of(A, best)
+        g, = torch.autograd.grad(miss.square().mean(), phi)
+        return g, miss.detach()
+    return best, look
+
+
 @pytest.mark.parametrize('frames', [1, 3])
 def test_conjugate_gradients_find_the_least_squares_of_a_linear_step(frames):
     "With twelve numbers a frame and a matrix near the identity, twelve updates leave next to nothing."
-    dice = torch.manual_seed(1)
-    A = torch.eye(12).double() + .1 * torch.randn(frames, 12, 12, generator=dice, dtype=torch.float64)
-    best = torch.randn(frames, 3, 4, generator=dice, dtype=torch.float64)
-    def ahead(phi): return frames_of(A, phi) - frames_of(A, best)
-    phi, update, losses = torch.zeros_like(best), ConjugateGradients(ahead, .5), []
+    best, look = linear(frames, 12, seed=1)
+    phi, update = torch.zeros_like(best), ConjugateGradients(torch.full((12, frames), 1.5))
+    losses = []
     for _ in range(12):
-        phi.requires_grad_()
-        miss = ahead(phi)
-        losses.append(miss.square().mean().item())
-        g, = torch.autograd.grad(miss.square().mean(), phi)
-        phi = update(phi.detach(), g, miss.detach())
+        phi = update(phi.detach(), *look(phi))
+        losses.append(update.last[2].square().mean().item())
     assert all(later < before for before, later in zip(losses, losses[1:]))
     assert losses[-1] < .02 * losses[0]
 
 
-def test_an_update_goes_as_far_along_its_direction_as_is_best():
-    "What is left of a linear miss stands at right angles to how the update changed it, in each frame."
-    dice = torch.manual_seed(2)
-    A, best = torch.randn(3, 5, 12, generator=dice), torch.randn(3, 3, 4, generator=dice)
-    def ahead(phi): return frames_of(A, phi) - frames_of(A, best)
-    phi = torch.zeros(3, 3, 4, requires_grad=True)
-    miss = ahead(phi)
-    g, = torch.autograd.grad(miss.square().mean(), phi)
-    left = ahead(ConjugateGradients(ahead, 10.)(phi.detach(), g, miss.detach()))
-    assert_close((left * (left - miss)).sum((0, 1, 3, 4)), torch.zeros(3), atol=1e-3, rtol=0)
+def test_a_move_is_mended_to_where_it_is_best():
+    "What is left of a linear miss stands at right angles to the move, in each frame; miss and gradient are those of that place."
+    best, look = linear(3, 12, seed=2)
+    update, zero = ConjugateGradients(torch.full((2, 3), .5)), torch.zeros_like(best)
+    g, miss = look(zero)
+    there = update(zero, g, miss)
+    assert_close(there.square().mean((1, 2)).sqrt(), torch.full((3,), .5, dtype=torch.float64))
+    update(there.detach(), *look(there))
+    phi, g, left, _ = update.last
+    assert_close((left * (left - miss)).sum((0, 1, 3, 4)), torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
+    for x, y in zip((g, left), look(phi)): assert_close(x, y)
+
+
+def test_the_next_step_begins_with_the_length_that_was_best():
+    best, look = linear(3, 12, seed=3)
+    zero = torch.zeros_like(best)
+    first = ConjugateGradients(torch.full((1, 3), 1., dtype=torch.float64))
+    there = first(zero, *look(zero))
+    alpha = first.learn(look(there)[1])
+    assert ((.5 < alpha) & (alpha < 2)).all() and (alpha - 1).abs().min() > .01
+    second = ConjugateGradients(first.reach)
+    again = second(zero, *look(zero))
+    assert_close(second.learn(look(again)[1]), torch.ones(3, dtype=torch.float64))
+    short = ConjugateGradients(torch.full((1, 3), .01))
+    short.learn(look(short(zero, *look(zero)))[1])
+    assert_close(short.reach, torch.full((1, 3), .02))  # at most twofold at once
+
+
+@pytest.mark.parametrize('null', ['multi-frame', 'shared'])
+def test_conjugate_gradients_ask_no_more_of_the_model_than_adam(case, null):
+    def asked(optimiser):
+        calls = []
+        def told(predict, *given): calls.append(1); return predict(*given)
+        tuned((Wrapped(case[0], told), *case[1:]), null=null, optimiser=optimiser, inner_steps=2, tolerance=-1.)
+        return len(calls)
+    assert asked('cg') == asked('adam') == 4 * (2 + 2)

@@ -127,8 +127,7 @@ def seconds_of(
     updates = settings.inner_steps if settings.null in TUNED else 0
     climb = settings.evaluations - 1 if settings.inversion == 'fixed-point' else 0  # calls more than DDIM has
     step = work['step'] + bool(settings.stdg) * twice
-    each = work['update'] + twice + (settings.optimiser == 'cg')  # which looks ahead by one call more
-    inner = climb + step + each * updates
+    inner = climb + step + (work['update'] + twice) * updates
     return dict(inversion=call * (work['encode'] + steps * inner),
                 edit=call * (work['decode'] + steps * (work['edit'] + again * step)))
 

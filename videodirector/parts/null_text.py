@@ -22,66 +22,67 @@ from ..sampling.schedule import Schedule
 
 # %% ../../nbs/parts/null_text.ipynb #71e7dc8c
 class ConjugateGradients:
-    """Directions from the gradients so far (Polak and Ribière, 1969), and from one look ahead how far to go
-    along them, frame by frame."""
+    """Directions from the gradients so far (Polak and Ribière, 1969). How far a move should have gone is seen
+    where it ends: there it is mended, and that of the next step begins with this length, frame by frame."""
     def __init__(self,
-        ahead: Callable,  # null text → by how much the step misses its end [1,C,F,h,w]
-        reach: float,  # root mean square of the change by which it looks ahead
+        reach: Tensor,  # root mean square of each update's move [n,F], [n,1] if all frames share the null text
     ):
-        self.ahead, self.reach = ahead, reach
-        self.count, self.squares, self.last = 0, 0., None
+        self.reach, self.count, self.squares = reach.clone(), 0, 0.
+        self.last = None  # null text, gradient, miss and direction of the last update
 
     def __call__(self,
         phi: Tensor,  # null text [F,L,C], or [1,L,C] shared by all frames
         g: Tensor,  # gradient of the mean square of `miss`, same shape
         miss: Tensor,  # by how much the step misses its end with this null text [1,C,F,h,w]
     ) -> Tensor:  # the null text after one update
-        self.count += 1
+        if self.last:
+            alpha = self.learn(miss).clamp(0, 2)[:, None, None]  # no farther than it can have seen
+            phi, g, miss = (a + alpha * (b - a) for a, b in zip(self.last, (phi, g, miss)))
         self.squares = .9 * self.squares + .1 * g.square()
-        P = 1 / ((self.squares / (1 - .9**self.count)).sqrt() + 1e-12)
+        P = 1 / ((self.squares / (1 - .9**(self.count + 1))).sqrt() + 1e-12)
         d = -P * g
-        if self.last is not None:
-            g_before, d_before = self.last
+        if self.last:
+            _, g_before, _, d_before = self.last
             beta = _dots(g, P * (g - g_before)) / _dots(g_before, P * g_before).clamp(min=1e-30)
             d = d + beta.clamp(0, 1) * d_before
-        self.last = g, d
-        d = self.reach * d / d.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-20)
-        D, axes = self.ahead(phi + d) - miss, (0, 1, 3, 4) if len(phi) > 1 else None
-        alpha = -(miss * D).sum(axes) / D.square().sum(axes).clamp(min=1e-30)
-        return phi + alpha.clamp(0, 4).reshape(-1, 1, 1) * d  # no farther than it can have seen
+        self.last = phi, g, miss, d
+        self.count += 1
+        length = d.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-20)
+        return phi + self.reach[self.count - 1, :, None, None] * d / length
+
+    def learn(self,
+        miss: Tensor,  # by how much the step misses its end where the last move led [1,C,F,h,w]
+    ) -> Tensor:  # how many times as far it should have gone [F], or [1]
+        "Change the length that the next step begins with, but no more than twofold."
+        _, _, before, _ = self.last
+        D, axes = miss - before, (0, 1, 3, 4) if self.reach.shape[1] > 1 else None
+        alpha = -(before * D).sum(axes) / D.square().sum(axes).clamp(min=1e-30)
+        self.reach[self.count - 1] *= alpha.clamp(.5, 2)
+        return alpha.reshape(-1)
 
 
 def _dots(a, b): return (a * b).sum((1, 2), keepdim=True)
 
 
 def fit_null(
-    model: VideoModel,  # its UNet frozen
-    phi: Tensor,  # where to start [F,L,C], or [1,L,C] shared by all frames, float32
-    z: Tensor,  # latent where step i starts [1,C,F,h,w]
-    target: Tensor,  # pivot where it should end [1,C,F,h,w]
-    eps_c: Tensor,  # conditional prediction at z [1,C,F,h,w]
+    landing: Callable,  # null text → noise predicted with it, and where the step then ends [1,C,F,h,w]
+    aim: Tensor,  # where it should end [1,C,F,h,w]
+    phi: Tensor,  # null text to start from [F,L,C], or [1,L,C] shared by all frames, float32
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
-    settings: InvertSettings,  # inner_steps, optimiser, lr, tolerance
+    settings: InvertSettings,  # inner_steps, lr, tolerance
+    update: Callable | None = None,  # (φ, gradient, miss) → φ; None: Adam
 ) -> tuple[Tensor, list[float]]:  # tuned embeddings, shaped like `phi`; the loss before each update
-    """Tune the unconditional embedding of one step with Adam (null-text inversion, CVPR 2023), or by
-    conjugate gradients."""
-    t, frames = schedule.timesteps[i], z.shape[2]
-    def predicted(phi):
-        eps_u = model.predict(z, t, per_frame(phi, frames))
-        return eps_u, schedule.step(schedule.guide(eps_c, eps_u), z, i) - target
-    @torch.no_grad()
-    def ahead(phi): return predicted(phi)[1]
-
+    "Tune the unconditional embedding of one step (null-text inversion, CVPR 2023)."
     phi, rate = phi.detach().clone().requires_grad_(), settings.lr * (1 - i / (2 * len(schedule)))
-    adam, conjugate, losses = torch.optim.Adam([phi], lr=rate), ConjugateGradients(ahead, rate), []
+    adam, losses = torch.optim.Adam([phi], lr=rate), []
     for _ in range(settings.inner_steps):
-        eps_u, miss = predicted(phi)
-        loss = miss.square().mean()
-        check_finite(loss, f'The null-text loss at step {i} (t = {t})')
+        eps_u, end = landing(phi)
+        loss = (end - aim).square().mean()
+        check_finite(loss, f'The null-text loss at step {i} (t = {schedule.timesteps[i]})')
         phi.grad = gradient_through(loss, [eps_u], phi)
-        if settings.optimiser == 'adam': adam.step()
-        else: phi.data = conjugate(phi.detach(), phi.grad, miss.detach())
+        if update is None: adam.step()
+        else: phi.data = update(phi.detach(), phi.grad, (end - aim).detach())
         losses.append(loss.item())
         if losses[-1] < settings.tolerance + 2e-5 * i: break
     return phi.detach(), losses
@@ -102,24 +103,31 @@ class NullText:
 # %% ../../nbs/parts/null_text.ipynb #aded7e2e
 def tune_step(
     model: VideoModel,  # its UNet frozen
-    path: tuple,  # latent where step i starts [1,C,F,h,w], pivot where it should end, embedding to start from
+    state: dict[str, Tensor],  # z: latent where step i starts; phi: embedding to start from; reach: of its moves
+    target: Tensor,  # pivot where it should end [1,C,F,h,w]
     conditional: tuple | None,  # ε_c, and what guidance adds to the step's end [1,C,F,h,w]; None: no guidance
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,
     i: int,  # step, 0 = noisiest
     settings: InvertSettings,
-) -> dict[str, Tensor]:  # z: where the step ends; phi: the tuned embedding; losses: before each update
+) -> dict[str, Tensor]:  # the state where the step ends; losses: before each update
     "Tune the embedding of one step, then take the step with it."
-    (z, target, phi), t = path, schedule.timesteps[i]
+    z, t = state['z'], schedule.timesteps[i]
     if conditional is None:
         with torch.no_grad(): conditional = model.predict(z, t, text), torch.zeros_like(z)
     eps_c, push = conditional
-    with torch.enable_grad():
-        phi, curve = fit_null(model, phi, z, target - push, eps_c, schedule, i, settings)
-    with torch.no_grad(): eps_u = model.predict(z, t, per_frame(phi, z.shape[2]))
-    z = schedule.step(schedule.guide(eps_c, eps_u), z, i) + push
-    check_finite(z, f'The latent at null-text step {i} (t = {t})')
-    return dict(z=z, phi=phi, losses=torch.tensor(curve, dtype=torch.float64))
+    def landing(phi):
+        eps_u = model.predict(z, t, per_frame(phi, z.shape[2]))
+        return eps_u, schedule.step(schedule.guide(eps_c, eps_u), z, i)
+
+    aim, moves = target - push, ConjugateGradients(state['reach']) if 'reach' in state else None
+    with torch.enable_grad(): phi, curve = fit_null(landing, aim, state['phi'], schedule, i, settings, moves)
+    with torch.no_grad(): _, end = landing(phi)
+    z = check_finite(end + push, f'The latent at null-text step {i} (t = {t})')
+    found = dict(z=z, phi=phi, losses=torch.tensor(curve, dtype=torch.float64))
+    if moves is None: return found
+    if curve: moves.learn(end - aim)
+    return found | dict(reach=moves.reach)
 
 
 def optimise_null(
@@ -148,13 +156,14 @@ def optimise_null(
         pivots, text = pivots.clone(), text.clone()  # those of inference mode can carry no gradients
         phi = model.embed(settings.negative_prompt)
         if settings.null == 'multi-frame': phi = per_frame(phi, pivots.shape[2])[0]
-        z, found, losses = pivots[-1:], [], []
+        state, found, losses = dict(z=pivots[-1:], phi=phi), [], []
+        if settings.optimiser == 'cg': state['reach'] = phi.new_full((settings.inner_steps, len(phi)), settings.lr)
         for i, _ in run.steps('null text', schedule):
-            path, conditional = (z, pivots[len(schedule) - 1 - i][None], phi), guide(i, z) if guide else None
-            tune = partial(tune_step, model, path, conditional, text, schedule, i, settings)
-            step = run.keep(f'null-{i:03d}', tune, like=dict(z=z, phi=phi, losses=LOSS))
-            z, phi = step['z'].to(z), step['phi'].to(phi)
-            found.append(phi)
+            target, conditional = pivots[len(schedule) - 1 - i][None], guide(i, state['z']) if guide else None
+            tune = partial(tune_step, model, state, target, conditional, text, schedule, i, settings)
+            step = run.keep(f'null-{i:03d}', tune, like=state | dict(losses=LOSS))
+            state = {name: step[name].to(x) for name, x in state.items()}
+            found.append(state['phi'])
             losses.append(step['losses'].tolist())
             if losses[-1]: run.note(loss=f'{losses[-1][-1]:.1e}')
-    return NullText(torch.stack(found), losses, z)
+    return NullText(torch.stack(found), losses, state['z'])

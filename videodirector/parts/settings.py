@@ -117,10 +117,10 @@ class InvertSettings:
     inner_steps: int = option(3, 'most updates per step of a null text that is tuned; 0 leaves the '
                                   'negative prompt as it is', low=0)
     optimiser: str = option('adam', 'how the null text is tuned: by Adam, or by conjugate gradients (cg), '
-                            'which take one prediction more per update and need fewer',
+                            'which learn how far to go and need fewer updates',
                             choices=OPTIMISERS)
-    lr: float = option(.02, 'learning rate of the null text at the first step (of cg: how far it probes); '
-                            'fades to half', low=0)
+    lr: float = option(.02, 'learning rate of the null text at the first step, fading to half '
+                            '(of cg: how far it goes at first)', low=0)
     tolerance: float = option(1e-5, 'a step is tuned until its loss is below tolerance + 2e-5·i; -1: never',
                               low=-1, expert=True)
     quantile: float = option(.7, 'share of the guidance, its smallest numbers, that proximal guidance '

@@ -289,8 +289,7 @@ class Runs:
         steps, finer = of(s.invert, 'steps'), of(s.invert, 'finer', 1)
         if of(s.invert, 'inversion') == 'fixed-point': finer = s.invert.evaluations
         tuned = hasattr(s.invert, 'inner_steps') and of(s.invert, 'null', TUNED[0]) in TUNED
-        each = 3 if of(s.invert, 'optimiser') == 'cg' else 2  # passes of an update
-        tuning = 3 * bool(of(s.invert, 'stdg')) + (2 + each * of(s.invert, 'inner_steps')) * tuned
+        tuning = 3 * bool(of(s.invert, 'stdg')) + (2 + 2 * of(s.invert, 'inner_steps')) * tuned
         first = {'tuning': 3 * of(s.invert, 'tuning_steps'), 'inversion': steps * finer,
                  'null text': tuning * steps}
         last = {'edit': 3.2 * (steps or of(s.edit, 'steps')), 'measuring': 10.}
