@@ -1,4 +1,6 @@
 "A run tells of its steps, can be stopped before any, and keeps what is done."
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -42,3 +44,37 @@ def test_other_inputs_are_refused(tmp_path):
 def test_the_first_bad_number_stops():
     assert check_finite(torch.ones(2), 'It').tolist() == [1, 1]
     with pytest.raises(FloatingPointError, match='The latent at step 3 is not finite'): check_finite(torch.tensor(float('nan')), 'The latent at step 3')
+
+
+class Far(torch.Tensor):
+    "A tensor that says it lies on a GPU."
+    device = SimpleNamespace(type='cuda')
+
+
+def seen_after(steps, bad, x):
+    "The step in which a run notices that step `bad` gave no number; None: it does not; 'end': when the steps are through."
+    run, at = Run(progress=False), None
+    try:
+        for at, _ in run.steps('walk', range(steps)): run.check(x * (torch.nan if at == bad else 1), f'What step {at} gave')
+        at = 'end'
+    except FloatingPointError as error:
+        assert f'step {bad}' in str(error)
+        return at
+    return None
+
+
+@pytest.mark.parametrize('steps, bad, near, far', [(20, 3, 3, 7), (20, 8, 8, 15), (20, 18, 18, 19), (20, None, None, None), (5, 0, 0, 4)])
+def test_a_gpu_is_asked_now_and_then(steps, bad, near, far):
+    assert seen_after(steps, bad, torch.ones(2)) == near
+    assert seen_after(steps, bad, torch.ones(2).as_subclass(Far)) == far
+    run = Run(progress=False)
+    for _ in run.steps('walk', range(3)): run.check(torch.ones(2).as_subclass(Far), 'It')
+    assert not run._open
+
+
+def test_what_a_stopped_walk_left_is_forgotten():
+    run = Run(progress=False)
+    for i, _ in run.steps('walk', range(3)):
+        run.check(torch.full((2,), torch.nan).as_subclass(Far), 'It')
+        if i == 1: break
+    for _ in run.steps('again', range(2)): pass

@@ -34,6 +34,12 @@ def test_every_part_has_its_piece_of_every_bar():
     assert len(axis.patches) == 4 * len(JOB) and [*ends.values()] == pytest.approx([PLAIN, OURS] * 2)
 
 
+def test_the_official_schedule_stands_once_for_each_number_of_steps():
+    rows = [ROW | dict(optimiser='cg', our_updates=n) for n in (2, 3)]
+    axis, = show_parts(REPORT | dict(rows=rows)).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ['S = 20, official', 'S = 20, here, 2 updates', 'S = 20, here, 3 updates']
+
+
 def test_a_report_is_read_or_refused(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text(json.dumps(REPORT))

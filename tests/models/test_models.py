@@ -563,3 +563,15 @@ def test_pipelines_with_code_are_not_loaded(saved, tmp_path):
     shutil.copytree(saved[0] / 'whole', tmp_path / 'whole')
     (tmp_path / 'whole' / 'unet' / 'mine.py').write_text('print("hello")')
     with pytest.raises(ValueError, match=r'brings code of its own \(mine.py\)'): load(tmp_path / 'whole')
+
+
+def test_the_unet_is_told_the_time_where_it_computes(tiny_model):
+    "A number would be brought to a GPU in every call, and the GPU waited for."
+    told, unet = [], tiny_model.unet
+    hook = unet.register_forward_pre_hook(lambda module, args: told.append(args[1]))
+    z, text = torch.randn(1, 4, 3, 4, 6), tiny_model.embed('a bear')
+    try:
+        with torch.no_grad(): plain, again = tiny_model.predict(z, 500, text), tiny_model.predict(z, torch.tensor(500), text)
+    finally: hook.remove()
+    assert all(torch.is_tensor(t) and t == 500 and t.dtype == torch.int64 and t.device == unet.device for t in told) and len(told) == 2
+    assert torch.equal(plain, again)

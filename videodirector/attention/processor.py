@@ -319,7 +319,8 @@ def showing(
 def _rows(x, rows):
     "Some slots of a batch; all of something that is the same for all, and of nothing."
     if x is None or len(x) in (1, len(rows)): return x
-    return torch.stack([x[i] for i in rows])
+    first, last = rows[0], rows[-1]
+    return x[first:last + 1] if len(rows) == last + 1 - first else torch.stack([x[i] for i in rows])
 
 
 def _check_plain(attn, site):

@@ -49,21 +49,35 @@ class Run:
         self.folder = None if folder is None else check_path(folder, 'The folder of the run')
         self.progress, self.on_step = progress, on_step
         self._bar = self._inputs = None
+        self._open = []  # what `check` has not looked at yet
 
     def steps(self,
         part: str,  # name of this part of the job, shown on its bar
         items: Iterable,  # what the steps are made of, such as a `Schedule`, whose items are timesteps
     ) -> Iterator:  # (index, item)
         "Go through the items behind a progress bar, telling `on_step` before each."
-        items = list(items)
+        items, self._open = list(items), []
         with tqdm(items, desc=part, disable=not self.progress) as self._bar:
             for i, item in enumerate(self._bar):
                 self.tell(part, i, len(items))
                 yield i, item
+        self._look()
 
     def tell(self, part: str, i: int, total: int) -> None:
         "Say that step i of a part is about to begin."
         if self.on_step: self.on_step(part, i, total)
+
+    def check(self,
+        x: torch.Tensor,  # what a step gave
+        where: str,  # what it is and at which step, for the message
+    ) -> None:
+        "`check_finite`, of a GPU for eight steps at once, and for the last of them when the steps end."
+        self._open.append((x, where))
+        if x.device.type == 'cpu' or len(self._open) == 8: self._look()
+
+    def _look(self):
+        given, self._open = self._open, []
+        for x, where in given: check_finite(x, where)
 
     def note(self, **figures: str) -> None:
         "Show figures behind the present bar."

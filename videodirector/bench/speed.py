@@ -56,13 +56,16 @@ def show_parts(
     report: dict,  # of the full-size benchmark
 ) -> plt.Figure:
     "Seconds of each part of a job, by the official schedule and here."
-    bars = [(f"S = {row['steps']}, {name}", seconds_in(row, whose))
-            for row in report['rows'] for whose, name in NAMES.items()]
+    bars = {}  # the official schedule stands once for each number of steps
+    for row in report['rows']:
+        updates = '' if row['optimiser'] == 'adam' else f", {row['our_updates']} updates"
+        for whose, name in NAMES.items():
+            bars[f"S = {row['steps']}, {name}{updates if whose == 'ours' else ''}"] = seconds_in(row, whose)
     fig, axis = plt.subplots(figsize=(8, .6 + .4 * len(bars)), layout='constrained', facecolor='white')
     starts = [0.] * len(bars)
     for part in JOB:
-        lengths = [seconds[part] for _, seconds in bars]
-        axis.barh([name for name, _ in bars], lengths, left=starts, color=COLOURS[part], label=part)
+        lengths = [seconds[part] for seconds in bars.values()]
+        axis.barh([*bars], lengths, left=starts, color=COLOURS[part], label=part)
         starts = [a + b for a, b in zip(starts, lengths)]
     for i, total in enumerate(starts): axis.text(total, i, f' {_spoken(total)}', va='center', fontsize=8)
     axis.invert_yaxis(); axis.margins(x=.12); axis.set_xlabel('seconds of a job')

@@ -21,7 +21,7 @@ from ..attention.processor import attend, attended
 from ..attention.recording import Recording
 from ..attention.words import find_words
 from ..base.given import check_type, reason_of
-from ..base.run import Run, check_finite
+from ..base.run import Run
 from ..base.settings import changed
 from ..base.store import read_tensors, write_tensors
 from ..data.mask import Mask, check_mask
@@ -275,7 +275,7 @@ def edit_latents(
         features.complete(i, controls)
         z = descend(how, schedule, i, (z, pivots), (eps[1:2], eps[0:1]), is_source) + term
         if blend: z = blend(z, pivots[len(schedule) - 1 - i][None], i)
-        check_finite(z, f'The latent at editing step {i} (t = {t})')
+        run.check(z, f'The latent at editing step {i} (t = {t})')
     return z
 
 

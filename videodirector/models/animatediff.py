@@ -148,10 +148,12 @@ class AnimateDiff(StableDiffusion):
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
     ) -> Tensor:  # [B,C,F,h,w] float32
         "The UNet's noise prediction, window by window. Gradients flow to `latents` and `text`."
+        moment = torch.full((), t, device=self.device) if isinstance(t, int) else t  # a GPU would wait for t
         def look(window):
             words = self.by_frame(text if text.ndim == 3 else window.of(text, 1), len(window))
             z = window.of(latents, 2).to(self.device, self.dtype)
-            with showing(self.unet, window): return wide(self.unet(z, t, encoder_hidden_states=words).sample)
+            with showing(self.unet, window):
+                return wide(self.unet(z, moment, encoder_hidden_states=words).sample)
         return self.windows.blend(latents.shape[2], t, look)
 
     def in_windows(self,

@@ -148,7 +148,7 @@ class CrossControl(AttentionControl):
     target: str = 'edit_cond'  # slot that is changed
     source: str = 'source_cond'  # slot that it takes maps from
     sites: str = '*'
-    there: dict = field(default_factory=dict, init=False, repr=False)  # what `on_device` has moved
+    there: dict = field(default_factory=dict, init=False, repr=False)  # what `shares` has found, by device
     kinds, explicit, takes = ('cross',), True, 'qk'
 
     @property
@@ -160,18 +160,20 @@ class CrossControl(AttentionControl):
     def on(self, step: int) -> bool: return bool(self.schedule[step].any())
 
     def probs(self, p, here: Here):
-        M, a, schedule, weights = self.on_device(p)
-        own, alpha = p[here.slot(self.target)], schedule[here.step]  # [F, head, pixel, L], [L]
-        mixed = a * (p[here.slot(self.source)] @ M) + (1 - a) * own
-        if weights is not None: mixed = mixed * weights
-        return put(p, here.slot(self.target), alpha * mixed + (1 - alpha) * own)
+        source, own = p[here.slot(self.source)], p[here.slot(self.target)]  # [F, head, pixel, L]
+        matrix, kept = (x[here.step] for x in self.shares(p))
+        return put(p, here.slot(self.target), torch.addcmul(source @ matrix, own, kept))
 
-    def on_device(self, p) -> list:
-        "Alignment, schedule and weights where `p` is, as finely; a GPU waits for what comes from outside."
-        align, key = self.alignment, (p.device, p.dtype)
+    def shares(self, p) -> tuple:
+        """What each token's map is made of in each step: the source's maps by [S+1,L,L], its own by [S+1,L].
+        A GPU waits for what comes from outside, so it comes once."""
+        key = p.device, p.dtype
         if key not in self.there:
-            given = align.matrix, align.share, self.schedule, self.weights
-            self.there[key] = [x if x is None else x.to(p) for x in given]
+            weights = torch.ones_like(self.schedule) if self.weights is None else self.weights
+            given = self.alignment.matrix, self.alignment.share, self.schedule, weights
+            matrix, a, alpha, weights = (x.to(p) for x in given)
+            changed = alpha * weights
+            self.there[key] = matrix * (a * changed)[:, None], (1 - a) * changed + 1 - alpha
         return self.there[key]
 
 # %% ../../nbs/parts/control.ipynb #edf6f44e

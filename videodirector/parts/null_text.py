@@ -25,7 +25,7 @@ class ConjugateGradients:
     """Directions from the gradients so far (Polak and Ribière, 1969). How far a move should have gone is seen
     where it ends: there it is mended, and that of the next step begins with this length, frame by frame."""
     def __init__(self,
-        reach: Tensor,  # root mean square of each update's move [n,F], [n,1] if all frames share the null text
+        reach: Tensor,  # root mean square of each update's move [n,F], [n,1] if frames share the null text
     ):
         self.reach, self.count, self.squares = reach.clone(), 0, 0.
         self.last = None  # null text, gradient, miss and direction of the last update
@@ -103,7 +103,7 @@ class NullText:
 # %% ../../nbs/parts/null_text.ipynb #aded7e2e
 def tune_step(
     model: VideoModel,  # its UNet frozen
-    state: dict[str, Tensor],  # z: latent where step i starts; phi: embedding to start from; reach: of its moves
+    state: dict[str, Tensor],  # z: where step i starts; phi: embedding to start from; reach: of its moves
     target: Tensor,  # pivot where it should end [1,C,F,h,w]
     conditional: tuple | None,  # ε_c, and what guidance adds to the step's end [1,C,F,h,w]; None: no guidance
     text: Tensor,  # embedded source prompt [1,L,C]
@@ -157,7 +157,8 @@ def optimise_null(
         phi = model.embed(settings.negative_prompt)
         if settings.null == 'multi-frame': phi = per_frame(phi, pivots.shape[2])[0]
         state, found, losses = dict(z=pivots[-1:], phi=phi), [], []
-        if settings.optimiser == 'cg': state['reach'] = phi.new_full((settings.inner_steps, len(phi)), settings.lr)
+        moves = settings.inner_steps, len(phi)
+        if settings.optimiser == 'cg': state['reach'] = phi.new_full(moves, settings.lr)
         for i, _ in run.steps('null text', schedule):
             target, conditional = pivots[len(schedule) - 1 - i][None], guide(i, state['z']) if guide else None
             tune = partial(tune_step, model, state, target, conditional, text, schedule, i, settings)
