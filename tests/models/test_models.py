@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import tiny_text_encoder, tiny_tokenizer
+from conftest import make_tiny_model, tiny_text_encoder, tiny_tokenizer
 from diffusers import (AnimateDiffPipeline, AutoencoderKL, DDIMScheduler, MotionAdapter, PNDMScheduler,
                        StableDiffusionPipeline, UNet2DConditionModel)
 from peft import LoraConfig
@@ -14,8 +14,9 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from videodirector.base.run import Run
+from videodirector.bench.untrained import TINY, build_model
 from videodirector.methods.videodirector import edit, invert
-from videodirector.models.animatediff import AnimateDiff, load_world_model
+from videodirector.models.animatediff import AnimateDiff, load_world_model, move
 from videodirector.models.api import VideoModel, Wrapped, unknown_words
 from videodirector.models.folder import default_device, weights_folder
 from videodirector.models.frame_norm import FrameNorm, norm_by_frame
@@ -575,3 +576,13 @@ def test_the_unet_is_told_the_time_where_it_computes(tiny_model):
     finally: hook.remove()
     assert all(torch.is_tensor(t) and t == 500 and t.dtype == torch.int64 and t.device == unet.device for t in told) and len(told) == 2
     assert torch.equal(plain, again)
+
+
+def test_what_the_unet_has_copies_of_is_not_moved():
+    "Motion modules are some hundreds of megabytes, which a small GPU should not hold twice."
+    pipe = make_tiny_model().pipe
+    before, *_ = pipe.motion_adapter.parameters()
+    move(pipe, 'meta', torch.float16)
+    assert {pipe.unet.device.type, pipe.vae.device.type, pipe.text_encoder.device.type} == {'meta'} and pipe.unet.dtype == torch.float16
+    assert before.device.type == 'cpu' and before.dtype == torch.float32
+    assert build_model(TINY, torch.device('cpu'), torch.float32).pipe.motion_adapter is None

@@ -60,8 +60,10 @@ def build_pipe(
     with torch.device('cpu'):
         scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule='linear',
                                   clip_sample=False, timestep_spacing='linspace')
-    return AnimateDiffPipeline(vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer,
+    pipe = AnimateDiffPipeline(vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer,
                                unet=build_unet(sizes), motion_adapter=adapter, scheduler=scheduler)
+    pipe.register_modules(motion_adapter=None)  # the UNet has copies of it
+    return pipe
 
 
 def build_model(

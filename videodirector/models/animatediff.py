@@ -175,8 +175,8 @@ def move(
     "Put all parts of a pipeline on one device in one precision, in the layout that is faster there."
     on_cpu = torch.device(device).type == 'cpu'  # where a VAE is quicker so, and a UNet as quick
     layout = torch.channels_last if on_cpu else torch.contiguous_format
-    for part in pipe.components.values():
-        if not isinstance(part, nn.Module): continue
+    for name, part in pipe.components.items():
+        if not isinstance(part, nn.Module) or name == 'motion_adapter': continue  # the UNet has copies of it
         part.to(device, memory_format=layout)
         if part.dtype != dtype: part.to(dtype)
     return pipe
