@@ -226,18 +226,18 @@ class MutualControl(AttentionControl):
     def on(self, step: int) -> bool: return step in self.steps
 
     def qkv(self, q, k, v, bias, here: Here):
-        source_of = list(range(len(here.slots)))
+        source_of = list(range(len(here.slots) - len(here.kept)))  # of those that are computed
         for target, source in self.pairs: source_of[here.slot(target)] = here.slot(source)
         hidden = self.hidden(here, k.device)  # [F, N]
         N = k.shape[-2]
-        extra = torch.zeros(len(here.slots), here.frames, 1, 1, 2 * N, dtype=k.dtype, device=k.device)
+        extra = torch.zeros(len(source_of), here.frames, 1, 1, 2 * N, dtype=k.dtype, device=k.device)
         for slot, source in enumerate(source_of):  # one without a source looks at itself only, once
             unseen = hidden | (slot == source)
             extra[slot, :, 0, 0, :N].masked_fill_(unseen, -math.inf)
             if self.neutral: extra[slot, :, 0, 0] -= math.log(2) * ~torch.cat([unseen, unseen], -1)
         if bias is not None:
             raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
-        def with_source(x): return torch.cat([torch.stack([x[i] for i in source_of]), x], -2)
+        def with_source(x): return torch.cat([torch.stack([x[i] for i in source_of]), x[:len(source_of)]], -2)
         return q, with_source(k), with_source(v), extra
 
     def hidden(self, here: Here, device):
