@@ -7,14 +7,14 @@ from conftest import make_tiny_model
 from torch.testing import assert_close
 
 from videodirector.attention.features import SOURCES, SourceFeatures
-from videodirector.attention.processor import Here, attend
+from videodirector.attention.processor import AttentionControl, Here, attend
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import Site
 from videodirector.base.run import Run
 from videodirector.methods.api import Clip
 from videodirector.methods.videodirector import VideoDirector, edit, invert
 from videodirector.models.api import Wrapped
-from videodirector.parts.control import LayoutControl, MutualControl
+from videodirector.parts.control import SLOTS, LayoutControl, MutualControl
 from videodirector.show.board_runs import Runs
 
 
@@ -59,6 +59,25 @@ def test_the_second_edit_is_the_same_without_its_source(tiny_model, inversion, s
     second, fewer = edited(tiny_model, inversion, features, **settings)
     assert torch.equal(first, alone) and as_many == many > fewer == 2 * STEPS
     assert_close(second, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize('pairs', [MutualControl.pairs, MutualControl.pairs[1:], ()], ids=len)
+def test_sa_ii_with_what_was_kept_stands_beside_a_control_of_ones_own(tiny_model, first, pairs):
+    class Own(AttentionControl):
+        "Says nothing of what it changes."
+        kinds = ('spatial',)
+        def qkv(self, q, k, v, bias, here): return 2 * q, k, v, bias
+    controls, features = [MutualControl(range(9), pairs=pairs), Own()], SourceFeatures()
+    if not first: controls.reverse()
+    z, text = torch.randn(4, 4, 3, 4, 6, generator=torch.manual_seed(0)), tiny_model.embed('a bear').expand(4, -1, -1)
+    def called(n):
+        with attend(tiny_model.unet, controls, features=features) as at, torch.no_grad():
+            at.begin(0, SLOTS[:n], 3, 4, 6, kept=SLOTS[n:])
+            eps = tiny_model.predict(z[:n], 500, text[:n])
+        features.complete(0, controls)
+        return eps[:2]
+    assert_close(*map(called, (4, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_another_prompt_takes_the_same_source(tiny_model, inversion):

@@ -69,7 +69,7 @@ def test_a_gpu_is_asked_now_and_then(steps, bad, near, far):
     assert seen_after(steps, bad, torch.ones(2).as_subclass(Far)) == far
     run = Run(progress=False)
     for _ in run.steps('walk', range(3)): run.check(torch.ones(2).as_subclass(Far), 'It')
-    assert not run._open
+    with pytest.raises(FloatingPointError): run.check(torch.full((2,), torch.nan).as_subclass(Far), 'It')  # no walk: at once
 
 
 def test_what_a_stopped_walk_left_is_forgotten():
@@ -78,3 +78,11 @@ def test_what_a_stopped_walk_left_is_forgotten():
         run.check(torch.full((2,), torch.nan).as_subclass(Far), 'It')
         if i == 1: break
     for _ in run.steps('again', range(2)): pass
+
+
+def test_a_walk_within_a_walk_leaves_the_outer_one_alone():
+    run = Run(progress=False)
+    with pytest.raises(FloatingPointError, match='outer'):
+        for _ in run.steps('outer', range(2)):
+            run.check(torch.full((2,), torch.nan).as_subclass(Far), 'The outer one')
+            for _ in run.steps('inner', range(3)): run.check(torch.ones(2).as_subclass(Far), 'The inner one')

@@ -566,23 +566,25 @@ def test_pipelines_with_code_are_not_loaded(saved, tmp_path):
     with pytest.raises(ValueError, match=r'brings code of its own \(mine.py\)'): load(tmp_path / 'whole')
 
 
-def test_the_unet_is_told_the_time_where_it_computes(tiny_model):
+@pytest.mark.parametrize('kind', ['video', 'image'])
+def test_the_unet_is_told_the_time_where_it_computes(kind):
     "A number would be brought to a GPU in every call, and the GPU waited for."
-    told, unet = [], tiny_model.unet
+    model = build_model(TINY, torch.device('cpu'), torch.float32, kind=kind)
+    told, unet = [], model.unet
     hook = unet.register_forward_pre_hook(lambda module, args: told.append(args[1]))
-    z, text = torch.randn(1, 4, 3, 4, 6), tiny_model.embed('a bear')
+    z, text = torch.randn(1, 4, 3, 8, 8), model.embed('a bear')
     try:
-        with torch.no_grad(): plain, again = tiny_model.predict(z, 500, text), tiny_model.predict(z, torch.tensor(500), text)
+        with torch.no_grad(): plain, again = model.predict(z, 500, text), model.predict(z, torch.tensor(500), text)
     finally: hook.remove()
     assert all(torch.is_tensor(t) and t == 500 and t.dtype == torch.int64 and t.device == unet.device for t in told) and len(told) == 2
     assert torch.equal(plain, again)
 
 
-def test_what_the_unet_has_copies_of_is_not_moved():
-    "Motion modules are some hundreds of megabytes, which a small GPU should not hold twice."
+def test_motion_modules_are_not_held_twice():
+    "They are some hundreds of megabytes, which a small GPU should not hold a second time."
     pipe = make_tiny_model().pipe
-    before, *_ = pipe.motion_adapter.parameters()
+    assert pipe.motion_adapter is not None
     move(pipe, 'meta', torch.float16)
-    assert {pipe.unet.device.type, pipe.vae.device.type, pipe.text_encoder.device.type} == {'meta'} and pipe.unet.dtype == torch.float16
-    assert before.device.type == 'cpu' and before.dtype == torch.float32
+    assert pipe.motion_adapter is None and pipe.device.type == 'meta' and pipe.dtype == torch.float16
+    assert {pipe.unet.device.type, pipe.vae.device.type, pipe.text_encoder.device.type} == {'meta'}
     assert build_model(TINY, torch.device('cpu'), torch.float32).pipe.motion_adapter is None

@@ -125,7 +125,10 @@ class AttentionControl:
         return x
 
     def qkv(self, q, k, v, bias, here: Here):
-        "Change queries, keys, values `[slot, F|N, head, token, d]` or the bias (or None) on the logits."
+        """Change queries, keys, values `[slot, F|N, head, token, d]` or the bias (or None) on the logits.
+
+        The slots in `here.kept` come last and are only to be looked at; they may be left out of what is
+        given back."""
         return q, k, v, bias
 
     def compute(self, q, k, v, bias, here: Here):

@@ -49,19 +49,21 @@ class Run:
         self.folder = None if folder is None else check_path(folder, 'The folder of the run')
         self.progress, self.on_step = progress, on_step
         self._bar = self._inputs = None
-        self._open = []  # what `check` has not looked at yet
+        self._open = None  # in a walk, what `check` has not looked at yet
 
     def steps(self,
         part: str,  # name of this part of the job, shown on its bar
         items: Iterable,  # what the steps are made of, such as a `Schedule`, whose items are timesteps
     ) -> Iterator:  # (index, item)
         "Go through the items behind a progress bar, telling `on_step` before each."
-        items, self._open = list(items), []
-        with tqdm(items, desc=part, disable=not self.progress) as self._bar:
-            for i, item in enumerate(self._bar):
-                self.tell(part, i, len(items))
-                yield i, item
-        self._look()
+        items, outer, self._open = list(items), self._open, []
+        try:
+            with tqdm(items, desc=part, disable=not self.progress) as self._bar:
+                for i, item in enumerate(self._bar):
+                    self.tell(part, i, len(items))
+                    yield i, item
+            self._look()
+        finally: self._open = outer
 
     def tell(self, part: str, i: int, total: int) -> None:
         "Say that step i of a part is about to begin."
@@ -71,9 +73,11 @@ class Run:
         x: torch.Tensor,  # what a step gave
         where: str,  # what it is and at which step, for the message
     ) -> None:
-        "`check_finite`, of a GPU for eight steps at once, and for the last of them when the steps end."
-        self._open.append((x, where))
-        if x.device.type == 'cpu' or len(self._open) == 8: self._look()
+        "As `check_finite`; on a GPU eight steps are looked at together, the last ones when the walk ends."
+        if self._open is None or x.device.type == 'cpu': check_finite(x, where)
+        else:
+            self._open.append((x, where))
+            if len(self._open) == 8: self._look()
 
     def _look(self):
         given, self._open = self._open, []
@@ -129,8 +133,8 @@ def _kept(path, facts, like):
         if tensors.keys() != like.keys(): raise ValueError('other tensors')
         for name, x in tensors.items(): _check_like(x, like[name])
     except (OSError, ValueError) as error:
-        raise ValueError(f'{str(path)!r} is not as the step was kept; remove it, and it is computed '
-                         'anew.') from error
+        raise ValueError(f'{str(path)!r} is not as the step was kept; remove it and the steps after it, '
+                         'and they are computed anew.') from error
     if found == facts: return tensors
     raise ValueError(f'{str(path)!r} was computed from other inputs; give another folder.')
 

@@ -27,7 +27,8 @@ def read_report(
     try: report = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error: raise ValueError(f'{str(path)!r} is no JSON; measure again.') from error
     rows = report.get('rows') if isinstance(report, dict) else None
-    if not rows or not all({*JOB} <= {*row.get('parts', ())} for row in rows):
+    known = {'steps', 'updates', 'optimiser', 'our_updates'}  # what a row's heading says
+    if not rows or not all(known <= {*row} and {*JOB} <= {*row.get('parts', ())} for row in rows):
         raise ValueError(f'{str(path)!r} is no report of the full-size benchmark; give what its --out wrote.')
     return report
 

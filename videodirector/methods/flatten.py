@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..attention.grouped import clip_group, grouped_attention
 from ..attention.processor import AttentionControl, Here, fast_attention
-from ..base.run import Run, check_finite
+from ..base.run import Run
 from ..base.settings import check_options, option
 from ..data.flow import optical_flow
 from .api import Clip, Edit, Needs, check_asked, check_given
@@ -159,7 +159,7 @@ def edit_latents(
         with share_features(model.unet, convs if i in shared else [], slots):
             eps = predict_slots(model, batch, t, {s: words[s] for s in slots}, controls, (i, S), record)
         z = plan.step(plan.guide(eps[-1:], eps[-2:-1]), z, i)
-        check_finite(z, f'The latent at editing step {i} (t = {t})')
+        run.check(z, f'The latent at editing step {i} (t = {t})')
     return z
 
 

@@ -16,7 +16,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 from ..attention.processor import Here, attend
-from ..base.run import Run, check_finite
+from ..base.run import Run
 from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_asked, check_given
 from .stored import sample_of
@@ -165,7 +165,7 @@ def sample_grids(
             eps_u, eps_c = model.predict(torch.cat([x, x]), t, texts).chunk(2)
         eps = split_grids(schedule.guide(eps_c, eps_u), side)[:, :, :frames]
         z = schedule.step(put_back(eps, orders[i]), z, i)
-        check_finite(z, f'The latent at editing step {i} (t = {t})')
+        run.check(z, f'The latent at editing step {i} (t = {t})')
     return z
 
 # %% ../../nbs/methods/rave.ipynb #413dbe03

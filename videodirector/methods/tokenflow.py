@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..attention.grouped import clip_group, grouped_attention
 from ..attention.processor import AttentionControl, Here, fast_attention
-from ..base.run import Run, check_finite
+from ..base.run import Run
 from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_asked, check_given
 from .stored import sample_of
@@ -180,7 +180,7 @@ def edit_latents(
                 model, batch[:, :, at], t, words, [Propagation(held, *(x[at] for x in made_of))], (i, S),
                 record) for at in parts], 2)
         z = plan.step(plan.guide(eps[2:], eps[1:2]), z, i)
-        check_finite(z, f'The latent at editing step {i} (t = {t})')
+        run.check(z, f'The latent at editing step {i} (t = {t})')
     return z
 
 

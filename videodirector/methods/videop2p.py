@@ -183,7 +183,7 @@ def edit_latents(
         guided = decoupled(dict(zip(slots, eps)), schedule)
         z = {side: schedule.step(guided[side], z[side], i) for side in z}
         if blend: z['edit'] = blend(z['edit'], z['source'], i)
-        for side in z: check_finite(z[side], f'The {side} latent at editing step {i} (t = {t})')
+        for side in z: run.check(z[side], f'The {side} latent at editing step {i} (t = {t})')
     return z.get('edit', z['source'])
 
 # %% ../../nbs/methods/videop2p.ipynb #e52de753

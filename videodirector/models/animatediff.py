@@ -111,6 +111,12 @@ class StableDiffusion:
         if text.ndim == 3: text = repeat(text, 'b l c -> b f l c', f=frames)
         return rearrange(text, 'b f l c -> (b f) l c').to(self.device, self.dtype)
 
+    def moment(self,
+        t: int | Tensor,  # timestep
+    ) -> Tensor:  # the same, where the UNet computes
+        "Made there: a GPU that is brought a number makes its bringer wait."
+        return torch.full((), t, device=self.device) if isinstance(t, int) else t
+
     def compute(self,
         what: str,  # its name
         run: Callable,  # (latents, t, text) → tensors
@@ -148,7 +154,7 @@ class AnimateDiff(StableDiffusion):
         text: Tensor,  # [B,L,C], or one text per frame [B,F,L,C]
     ) -> Tensor:  # [B,C,F,h,w] float32
         "The UNet's noise prediction, window by window. Gradients flow to `latents` and `text`."
-        moment = torch.full((), t, device=self.device) if isinstance(t, int) else t  # a GPU would wait for t
+        moment = self.moment(t)
         def look(window):
             words = self.by_frame(text if text.ndim == 3 else window.of(text, 1), len(window))
             z = window.of(latents, 2).to(self.device, self.dtype)
@@ -175,8 +181,10 @@ def move(
     "Put all parts of a pipeline on one device in one precision, in the layout that is faster there."
     on_cpu = torch.device(device).type == 'cpu'  # where a VAE is quicker so, and a UNet as quick
     layout = torch.channels_last if on_cpu else torch.contiguous_format
-    for name, part in pipe.components.items():
-        if not isinstance(part, nn.Module) or name == 'motion_adapter': continue  # the UNet has copies of it
+    if getattr(pipe, 'motion_adapter', None) is not None:
+        pipe.register_modules(motion_adapter=None)  # its weights are in the UNet now
+    for part in pipe.components.values():
+        if not isinstance(part, nn.Module): continue
         part.to(device, memory_format=layout)
         if part.dtype != dtype: part.to(dtype)
     return pipe

@@ -25,7 +25,7 @@ def controlled(
     def around(predict, latents, t, text):
         x = rearrange(latents, 'b c f h w -> (b f) c h w').to(model.unet.device, model.unet.dtype)
         shown = repeat(images, '1 c f h w -> (b f) c h w', b=len(latents)).to(x)
-        text = model.by_frame(text, latents.shape[2])
+        text, t = model.by_frame(text, latents.shape[2]), model.moment(t)
         down, mid = controlnet(x, t, text, shown, scale, return_dict=False)
         eps = model.unet(x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=mid)
         return rearrange(eps.sample.float(), '(b f) c h w -> b c f h w', b=len(latents))

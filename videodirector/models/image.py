@@ -29,7 +29,8 @@ class ImageModel(StableDiffusion):
         "The UNet's noise prediction, frame by frame. Gradients flow to `latents` and `text`."
         frames = latents.shape[2]
         pictures = rearrange(latents, 'b c f h w -> (b f) c h w').to(self.device, self.dtype)
-        eps = self.unet(pictures, t, encoder_hidden_states=self.by_frame(text, frames)).sample
+        words = self.by_frame(text, frames)
+        eps = self.unet(pictures, self.moment(t), encoder_hidden_states=words).sample
         return wide(rearrange(eps, '(b f) c h w -> b c f h w', f=frames))
 
 # %% ../../nbs/models/image.ipynb #a874ee18

@@ -70,7 +70,7 @@ class LocalBlend(AttentionControl):
 
     def probs(self, p, here: Here):
         for slot, tokens in self.words.items():
-            seen = p[here.slot(slot)][..., list(tokens)].sum(-1).mean(1)  # F, pixel
+            seen = sum(p[here.slot(slot)][..., t] for t in tokens).mean(1)  # F, pixel
             seen = seen.unflatten(1, here.size)
             self.heat[slot] = self.heat.get(slot, 0) + (here.window.weigh(seen) if here.window else seen)
         return p

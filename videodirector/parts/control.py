@@ -226,7 +226,7 @@ class MutualControl(AttentionControl):
     def on(self, step: int) -> bool: return step in self.steps
 
     def qkv(self, q, k, v, bias, here: Here):
-        source_of = list(range(len(here.slots) - len(here.kept)))  # of those that are computed
+        source_of = [i for i, slot in enumerate(here.slots) if slot not in here.kept]  # of what is computed
         for target, source in self.pairs: source_of[here.slot(target)] = here.slot(source)
         hidden = self.hidden(here, k.device)  # [F, N]
         N = k.shape[-2]
@@ -238,7 +238,7 @@ class MutualControl(AttentionControl):
         if bias is not None:
             raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
         def with_source(x): return torch.cat([torch.stack([x[i] for i in source_of]), x[:len(source_of)]], -2)
-        return q, with_source(k), with_source(v), extra
+        return q[:len(source_of)], with_source(k), with_source(v), extra
 
     def hidden(self, here: Here, device):
         "Source positions that may not be seen, [F, N] bool."
@@ -246,11 +246,10 @@ class MutualControl(AttentionControl):
         if len(self.mask) != here.clip_frames:
             raise ValueError(f'the mask has {len(self.mask)} frames, the video {here.clip_frames}; give one '
                              'for each frame')
-        key = here.size, here.window, device
+        key = here.size, device
         if key not in self.grids:
-            mask = replace(self.mask, values=here.seen(self.mask.values))
-            self.grids[key] = (mask.at(*here.size) > self.coverage).flatten(1).to(device)
-        return self.grids[key]
+            self.grids[key] = (self.mask.at(*here.size) > self.coverage).flatten(1).to(device)
+        return here.seen(self.grids[key])
 
 # %% ../../nbs/parts/control.ipynb #a19c0005
 def hidden_part(

@@ -22,8 +22,8 @@ from ..sampling.schedule import Schedule
 
 # %% ../../nbs/parts/null_text.ipynb #71e7dc8c
 class ConjugateGradients:
-    """Directions from the gradients so far (Polak and Ribière, 1969). How far a move should have gone is seen
-    where it ends: there it is mended, and that of the next step begins with this length, frame by frame."""
+    """Moves of a null text in directions from the gradients so far (Polak and Ribière, 1969). Where one ends
+    is seen how far it should have gone; the next update corrects it, and the next step starts from that."""
     def __init__(self,
         reach: Tensor,  # root mean square of each update's move [n,F], [n,1] if frames share the null text
     ):
@@ -52,8 +52,9 @@ class ConjugateGradients:
 
     def learn(self,
         miss: Tensor,  # by how much the step misses its end where the last move led [1,C,F,h,w]
-    ) -> Tensor:  # how many times as far it should have gone [F], or [1]
-        "Change the length that the next step begins with, but no more than twofold."
+    ) -> Tensor:  # α [F], or [1]; as found, so it may be negative
+        """How many times as far the last move should have gone; the next step's length follows, at most
+        doubled or halved."""
         _, _, before, _ = self.last
         D, axes = miss - before, (0, 1, 3, 4) if self.reach.shape[1] > 1 else None
         alpha = -(before * D).sum(axes) / D.square().sum(axes).clamp(min=1e-30)
@@ -72,7 +73,7 @@ def fit_null(
     i: int,  # step, 0 = noisiest
     settings: InvertSettings,  # inner_steps, lr, tolerance
     update: Callable | None = None,  # (φ, gradient, miss) → φ; None: Adam
-) -> tuple[Tensor, list[float]]:  # tuned embeddings, shaped like `phi`; the loss before each update
+) -> tuple[Tensor, list[float]]:  # tuned embeddings, shaped like `phi`; the loss where each update begins
     "Tune the unconditional embedding of one step (null-text inversion, CVPR 2023)."
     phi, rate = phi.detach().clone().requires_grad_(), settings.lr * (1 - i / (2 * len(schedule)))
     adam, losses = torch.optim.Adam([phi], lr=rate), []
@@ -92,7 +93,7 @@ def fit_null(
 class NullText:
     "Tuned unconditional embeddings, and how the tuning went."
     embeddings: Tensor  # [S,F,L,C] float32; [S,1,L,C] when shared by all frames
-    losses: list[list[float]]  # for each step, the loss before each update
+    losses: list[list[float]]  # for each step, the loss where each update begins (of cg, uncorrected)
     latents: Tensor | None = None  # where the tuned path ends [1,C,F,h,w], the reconstruction; not stored
 
     def __repr__(self):
@@ -135,7 +136,7 @@ def optimise_null(
     pivots: Tensor,  # from `invert_ddim` [S+1,C,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,  # the one that made the pivots
-    settings: InvertSettings | None = None,  # negative_prompt, null, inner_steps, lr, tolerance
+    settings: InvertSettings | None = None,  # of null text
     guide=None,  # (step, latent) → ε_c there, and what to add to where the step ends; None: nothing is added
     run: Run | None = None,  # progress, cancelling, kept steps
     **changes,  # settings by name, such as inner_steps=5
