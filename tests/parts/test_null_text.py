@@ -151,10 +151,10 @@ def test_conjugate_gradients_do_more_with_as_many_updates(case, null):
 def frames_of(A, phi): return torch.einsum('fcn,fn->cf', A, phi.flatten(1))[None, ..., None, None]
 
 
-def linear(frames, numbers, seed):
-    "A linear step: the best null text, and null text → miss and gradient."
+def linear(frames, seed):
+    "A linear step of twelve numbers a frame: the best null text, and null text → gradient and miss."
     dice = torch.manual_seed(seed)
-    A = torch.eye(12).double() + .1 * torch.randn(frames, numbers, 12, generator=dice, dtype=torch.float64)[:, :12]
+    A = torch.eye(12).double() + .1 * torch.randn(frames, 12, 12, generator=dice, dtype=torch.float64)
     best = torch.randn(frames, 3, 4, generator=dice, dtype=torch.float64)
     def look(phi):
         phi = phi.requires_grad_()
@@ -166,10 +166,9 @@ def linear(frames, numbers, seed):
 
 @pytest.mark.parametrize('frames', [1, 3])
 def test_conjugate_gradients_find_the_least_squares_of_a_linear_step(frames):
-    "With twelve numbers a frame and a matrix near the identity, twelve updates leave next to nothing."
-    best, look = linear(frames, 12, seed=1)
-    phi, update = torch.zeros_like(best), ConjugateGradients(torch.full((12, frames), 1.5))
-    losses = []
+    "With a matrix near the identity, twelve updates leave next to nothing."
+    best, look = linear(frames, seed=1)
+    phi, update, losses = torch.zeros_like(best), ConjugateGradients(torch.full((12, frames), 1.5)), []
     for _ in range(12):
         phi = update(phi.detach(), *look(phi))
         losses.append(update.last[2].square().mean().item())
@@ -177,9 +176,9 @@ def test_conjugate_gradients_find_the_least_squares_of_a_linear_step(frames):
     assert losses[-1] < .02 * losses[0]
 
 
-def test_a_move_is_mended_to_where_it_is_best():
+def test_a_move_is_corrected_to_where_it_is_best():
     "What is left of a linear miss stands at right angles to the move, in each frame; miss and gradient are those of that place."
-    best, look = linear(3, 12, seed=2)
+    best, look = linear(3, seed=2)
     update, zero = ConjugateGradients(torch.full((2, 3), .5)), torch.zeros_like(best)
     g, miss = look(zero)
     there = update(zero, g, miss)
@@ -191,7 +190,7 @@ def test_a_move_is_mended_to_where_it_is_best():
 
 
 def test_the_next_step_begins_with_the_length_that_was_best():
-    best, look = linear(3, 12, seed=3)
+    best, look = linear(3, seed=3)
     zero = torch.zeros_like(best)
     first = ConjugateGradients(torch.full((1, 3), 1., dtype=torch.float64))
     there = first(zero, *look(zero))

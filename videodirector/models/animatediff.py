@@ -114,7 +114,7 @@ class StableDiffusion:
     def moment(self,
         t: int | Tensor,  # timestep
     ) -> Tensor:  # the same, where the UNet computes
-        "Made there: a GPU that is brought a number makes its bringer wait."
+        "It is made there, since whoever brings a number to a GPU waits for it."
         return torch.full((), t, device=self.device) if isinstance(t, int) else t
 
     def compute(self,

@@ -136,7 +136,7 @@ def optimise_null(
     pivots: Tensor,  # from `invert_ddim` [S+1,C,F,h,w]
     text: Tensor,  # embedded source prompt [1,L,C]
     schedule: Schedule,  # the one that made the pivots
-    settings: InvertSettings | None = None,  # of null text
+    settings: InvertSettings | None = None,  # negative_prompt, null, and how it is tuned
     guide=None,  # (step, latent) → ε_c there, and what to add to where the step ends; None: nothing is added
     run: Run | None = None,  # progress, cancelling, kept steps
     **changes,  # settings by name, such as inner_steps=5
@@ -158,8 +158,8 @@ def optimise_null(
         phi = model.embed(settings.negative_prompt)
         if settings.null == 'multi-frame': phi = per_frame(phi, pivots.shape[2])[0]
         state, found, losses = dict(z=pivots[-1:], phi=phi), [], []
-        moves = settings.inner_steps, len(phi)
-        if settings.optimiser == 'cg': state['reach'] = phi.new_full(moves, settings.lr)
+        shape = settings.inner_steps, len(phi)
+        if settings.optimiser == 'cg': state['reach'] = phi.new_full(shape, settings.lr)
         for i, _ in run.steps('null text', schedule):
             target, conditional = pivots[len(schedule) - 1 - i][None], guide(i, state['z']) if guide else None
             tune = partial(tune_step, model, state, target, conditional, text, schedule, i, settings)
