@@ -51,6 +51,7 @@ def edited(model, inversion, features=None, prompt=TARGET, **settings):
 
 
 @pytest.mark.parametrize('settings', [{}, dict(neutral=False, tau_c=1., weights={'tiger': 3.}), dict(blend=('bear', 'tiger')),
+                                      dict(blend=(['bear'], []), tau_c=0.), dict(blend=(['bear'], [])),
                                       dict(layout=False, region='background')], ids=str)
 def test_the_second_edit_is_the_same_without_its_source(tiny_model, inversion, settings):
     alone, many = edited(tiny_model, inversion, **settings)
@@ -204,7 +205,7 @@ def test_a_state_may_bring_its_features_and_the_board_does(tiny_model, inversion
     assert counted.clips - before == 2 * STEPS
 
 
-def test_what_nobody_takes_is_no_number():
+def test_what_nobody_takes_is_not_there():
     features, q = SourceFeatures(), torch.rand(2, 3, 1, 4, 2)
     control, place = MutualControl(range(9)), dict(step=0, frames=3, height=2, width=2, size=(2, 2))
     site = Site('up_blocks.0.attn1', 'spatial')
@@ -213,9 +214,11 @@ def test_what_nobody_takes_is_no_number():
     features.complete(0, [control])
     assert features.holds(0, [control]) and not features.holds(1, [control]) and not features.holds(0, [LayoutControl(range(9))])
     now = Here(slots=full.slots[:2], kept=SOURCES, site=site, **place)
-    Q, K, V, here = features.meet([control], q, q, q, now)
-    assert here.slots == full.slots and here.kept == SOURCES
-    assert torch.equal(K, torch.cat([q, q])) and torch.equal(V, K) and Q[2:].isnan().all()
+    here = features.meet([control], q, q, q, now)
+    assert here.slots == now.slots and here.known.keys() == {(slot, letter) for slot in SOURCES for letter in 'kv'}
+    for slot, row in zip(SOURCES, q): assert torch.equal(here.row('k', slot, q), row) and torch.equal(here.row('v', slot, q), row)
+    assert torch.equal(here.row('q', 'edit_cond', q), q[1])
+    with pytest.raises(KeyError): here.row('q', 'source_cond', q)
 
 
 def test_what_is_refused(tiny_model, inversion):

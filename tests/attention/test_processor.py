@@ -10,7 +10,8 @@ from videodirector.attention.grouped import (
     grouped_attention,
     grouped_probabilities,
 )
-from videodirector.attention.processor import AttentionControl, attend, fast_attention, probabilities
+from videodirector.attention.arithmetic import fast_attention, probabilities
+from videodirector.attention.processor import AttentionControl, attend
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import KINDS, find_sites
 from videodirector.parts.settings import STDG

@@ -54,7 +54,7 @@ def few(monkeypatch):
 def tiny(few, model, judge):  # noqa: F811
     "Rows that are measured with tiny models."
     image = SimpleNamespace(traits=SimpleNamespace(kind='image', temporal_attention=False, per_frame_text=True), limits=model.limits,
-                            unet=model.unet, tokenizer=model.tokenizer)
+                            unet=model.unet, device=model.device, tokenizer=model.tokenizer)
     models = SimpleNamespace(fit=lambda method: model if 'video' in method.needs.kinds else image)
     return ENTRIES._replace(load=lambda weights, device: (models, Judges(judge)))
 

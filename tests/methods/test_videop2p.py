@@ -5,7 +5,8 @@ from conftest import make_tiny_image_model, make_tiny_model, tiny_tokenizer
 from torch.testing import assert_close
 
 from videodirector.attention.grouped import first_frame_keys, frame_groups, grouped_attention
-from videodirector.attention.processor import Here, attend, fast_attention
+from videodirector.attention.arithmetic import fast_attention
+from videodirector.attention.processor import Here, attend
 from videodirector.attention.recording import Recording
 from videodirector.base.run import Run
 from videodirector.methods.api import Clip

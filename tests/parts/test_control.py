@@ -6,13 +6,15 @@ from functools import partial
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from videodirector.attention.processor import AttentionControl, Here, attend, probabilities
+from videodirector.attention.arithmetic import probabilities
+from videodirector.attention.processor import AttentionControl, Here, attend
 from videodirector.attention.recording import Recording
 from videodirector.attention.sites import Site, find_sites
 from videodirector.data.mask import Mask
 from videodirector.parts.blend import LocalBlend
 from videodirector.parts.control import (
-    CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, match_words, refine, replace_words, slots_at, word_weights)
+    Alignment, CrossControl, LayoutControl, MutualControl, cross_schedule, first_steps, match_words, refine, replace_words, slots_at,
+    word_weights)
 
 F, h, w, L = 3, 6, 10, 16
 SLOTS = ('edit_uncond', 'edit_cond', 'source_uncond', 'source_cond')
@@ -283,11 +285,45 @@ def test_maps_are_written_out_only_where_they_are_needed(tiny_model, unet_call):
     class Asked(CrossControl):
         def probs(self, p, here): seen.append((here.slots, len(p))); return super().probs(p, here)
     alignment = refine(tiny_model.tokenizer, 'a brown bear', 'a red bear')
-    unet_call(Asked(alignment, cross_schedule(9, 1, L)))
+    asked = Asked(alignment, cross_schedule(9, 1, L))
+    unet_call(asked)
+    assert not seen  # values say it
+    other = type('Other', (AttentionControl,), dict(kinds=('cross',), explicit=True, changes=(), reads=('source_cond',)))()
+    unet_call(asked, other)
     assert {*seen} == {(('edit_cond', 'source_cond'), 2)}
     seen.clear()
-    unet_call(Asked(alignment, cross_schedule(9, 1, L)), record=Recording('cross'))
+    unet_call(asked, record=Recording('cross'))
     assert {*seen} == {(SLOTS, 4)}  # those of all are kept
+
+
+@pytest.mark.parametrize('weights', [None, torch.arange(L) / 4])
+@pytest.mark.parametrize('tau', [1, .5])
+def test_maps_exchanged_and_values_exchanged_say_the_same(tiny_model, weights, tau):
+    alignment = refine(tiny_model.tokenizer, 'a brown bear', 'a red bear with a hat')
+    cross = CrossControl(alignment, cross_schedule(9, tau, L, {(2,): 0.}), weights)
+    q, k, v = (torch.randn(4, 2, 3, n, 8, dtype=torch.float64, generator=torch.manual_seed(i)) for i, n in enumerate((6, L, L)))
+    here = Here(0, SLOTS, 2, 2, 3, size=(2, 3))
+    p = probabilities(q, k)
+    expected = cross.probs(p, here)[1] @ v[1]
+    (changed, values), = cross.by_values(v, here).items()
+    assert changed == 'edit_cond' and (expected - (p @ v)[1]).abs().max() > 1e-3
+    torch.testing.assert_close(sum(p[SLOTS.index(slot)] @ x for slot, x in values.items()), expected, rtol=0, atol=1e-12)
+
+
+def test_values_say_it_beneath_a_mask_of_the_text():
+    unet = UNet2DConditionModel(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=2, cross_attention_dim=16,
+                                down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'))
+    unet.double().requires_grad_(False)
+    rng = torch.Generator().manual_seed(0)
+    z, text = torch.randn(4 * F, 4, h, w, generator=rng).double(), torch.randn(4 * F, L, 16, generator=rng).double()
+    mask = torch.rand(4 * F, L, generator=rng) < .7
+    mask[:, 0] = True
+    control = CrossControl(Alignment([], [], torch.eye(L).roll(1, 0), torch.arange(L) % 2), torch.ones(2, L))
+    def call(control):
+        with attend(unet, [control]) as at:
+            at.begin(0, SLOTS, F, h, w)
+            return unet(z, 7, text, encoder_attention_mask=mask).sample
+    torch.testing.assert_close(call(control), call(unsaid(control)), rtol=0, atol=1e-12)
 
 
 # all of them, on a UNet

@@ -6,6 +6,7 @@
 __all__ = ['SOURCES', 'SourceFeatures']
 
 # %% ../../nbs/attention/features.ipynb #b411bab9
+from dataclasses import replace
 import torch
 from torch import Tensor
 
@@ -55,14 +56,13 @@ class SourceFeatures:
         controls: list,  # those that act here
         q: Tensor, k: Tensor, v: Tensor,  # [slot, F|N, head, token, d]
         here,  # the `Here` of the call
-    ) -> tuple:  # q, k, v, here, with the sources that are not in the batch behind those that are
+    ):  # the same, knowing what was kept of sources that are not in the batch
         "At one site: keep what controls take of the source, or bring what was kept."
-        missing = [s for s in here.kept if any(s in c.reads for c in controls)]
         if not here.kept: self._keep(controls, dict(q=q, k=k, v=v), here)
-        if not missing: return q, k, v, here
-        q, k, v = (torch.cat([x, *(self._row(here, s, letter, x) for s in missing)])
-                   for letter, x in dict(q=q, k=k, v=v).items())
-        return q, k, v, here.with_kept(missing)
+        taken = {(slot, letter) for c in controls for slot in c.reads for letter in c.takes}
+        place = here.step, here.site.name, here.window
+        known = {of: self.rows[(*place, *of)] for of in taken if of[0] in here.kept}
+        return replace(here, known=known) if known else here
 
     def _keep(self, controls, tensors, here):
         "Copies of what is new, as long as the budget lasts."
@@ -75,11 +75,6 @@ class SourceFeatures:
             self.rows[key] = row.clone()
             self.bytes += _bytes(row)
             self.fresh.append(key)
-
-    def _row(self, here, slot, letter, x):
-        "One slot's; not a number where no control takes it."
-        row = self.rows.get((here.step, here.site.name, here.window, slot, letter))
-        return x.new_full((1, *x.shape[1:]), torch.nan) if row is None else row[None]
 
     def __repr__(self): return f'SourceFeatures({len(self.known)} steps, {self.bytes / 2**20:.0f} MiB)'
 

@@ -10,7 +10,7 @@ __all__ = ['gather_tokens', 'spread_tokens', 'grouped_attention', 'grouped_proba
 import torch
 from einops import rearrange
 from torch import Tensor
-from .processor import fast_attention, probabilities
+from .arithmetic import fast_attention, probabilities
 
 # %% ../../nbs/attention/grouped.ipynb #cdbd093f
 def gather_tokens(

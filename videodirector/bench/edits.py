@@ -146,7 +146,7 @@ def evaluate_edits(
     return sheets | dict(summary=edit_summary(rows), kinds={k: edit_summary(part) for k in EDIT_KINDS
                                                    if (part := [r for r in rows if r['kind'] == k])},
                 rows=rows, settings=settings | dict(count=count, first_seed=EDIT_SEED),
-                machine=machine(model.unet.device), seconds=time.perf_counter() - started)
+                machine=machine(model.device), seconds=time.perf_counter() - started)
 
 # %% ../../nbs/bench/edits.ipynb #2036cb21
 def edit_table(

@@ -70,7 +70,7 @@ def unet_seconds(
     calls: int = 10,
 ) -> float:  # median
     "Seconds of one UNet call at batch 1, after two calls to warm up."
-    device, seconds = model.unet.device, []
+    device, seconds = model.device, []
     z = torch.zeros(1, model.unet.config.in_channels, frames, *size, device=device)
     text = model.embed('a bear')
     for _ in range(calls + 2):
@@ -110,7 +110,7 @@ def evaluate_model(
     settings, counts = settings or GenerateSettings(), counts or Counts()
     footage = {Path(c).name: vae_psnr(model, read_video(c, 16, (128, 128))) for c in clips}
     seconds = unet_seconds(model)
-    worlds = [vae_psnr(model, random_scene(MODEL_SEED + i).render(device=model.unet.device).video)
+    worlds = [vae_psnr(model, random_scene(MODEL_SEED + i).render(device=model.device).video)
               for i, _ in run.steps('vae', range(counts.vae))]
     report = dict(
         vae=dict(world=mean(worlds), clips=footage), judge=measure_judge(judge, counts.judge, run),
@@ -121,7 +121,7 @@ def evaluate_model(
     facts = dict(prompts=counts.prompts, steps=settings.steps, guidance_scale=settings.guidance_scale,
                  unseen=[counts.vae, counts.judge, counts.attention], t=T, seeds=seeds)
     sheets = {name: report['generated'].pop(name) for name in ('unsaved',) if name in report['generated']}
-    return report | sheets | dict(settings=facts, machine=machine(model.unet.device),
+    return report | sheets | dict(settings=facts, machine=machine(model.device),
                          seconds=time.perf_counter() - started)
 
 # %% ../../nbs/bench/model_card.ipynb #43bd3427

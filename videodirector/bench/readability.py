@@ -87,7 +87,7 @@ def measure_attention(
     for i, _ in (run or Run()).steps('attention', range(clips)):
         scene = random_scene(MODEL_SEED + i)
         if scene.colour is None: scene = scene.replace(colour=scene.attributes['colour'])
-        render = scene.render(device=model.unet.device)
+        render = scene.render(device=model.device)
         truth = dict(subject=render.mask, colour=render.mask, accessory=render.accessory_mask,
                      background=~render.mask)
         maps = word_maps(model, scene, render.video)

@@ -143,10 +143,10 @@ def measure_methods(
     case, entry, quiet = Case.of(*pair), entry_of(names[0]), Run(progress=False)
     method = find_method(entry.method)
     model = models.fit(method)
-    with watched(model.unet.device) as before:
+    with watched(model.device) as before:
         state = method.prepare(model, case.clip, case.inverting(entry.invert), quiet)
     for name in names:
-        with watched(model.unet.device) as after:
+        with watched(model.device) as after:
             video = method.edit(state, case.prompt, case.editing(entry_of(name).edit), quiet).video
         took = {key: both((before[key], after[key])) for key, both in (('seconds', sum), ('peak_memory', max))
                 if key in after}

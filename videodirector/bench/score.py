@@ -155,7 +155,7 @@ def reconstruction_scores(
     run: Run | None = None,  # progress, cancelling
 ) -> tuple[dict[str, float], Tensor]:  # {vae, ddim_cfg, null_text} in dB; the last one's clip [F,3,H,W]
     "How near the clip the VAE, plain DDIM with guidance, and null text come."
-    pivots = inversion.pivots.to(model.unet.device)
+    pivots = inversion.pivots.to(model.device)
     text, null = (model.embed(prompt) for prompt in (inversion.prompt, inversion.settings.negative_prompt))
     plain = model.decode(sample_ddim(model, pivots[-1:], text, null, inversion.schedule, run))
     rebuilt = rebuilt_by(model, inversion, run)

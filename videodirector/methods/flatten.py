@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..attention.grouped import clip_group, grouped_attention
-from ..attention.processor import AttentionControl, Here, fast_attention
+from ..attention.arithmetic import fast_attention
+from ..attention.processor import AttentionControl, Here
 from ..base.run import Run
 from ..base.settings import check_options, option
 from ..data.flow import optical_flow
@@ -149,7 +150,7 @@ def edit_latents(
 ) -> Tensor:  # the edited latents [1,C,F,h,w]
     "The loop over the steps, beside the source as long as it is looked at."
     plan = replace(source.schedule, guidance_scale=settings.guidance_scale)
-    S, pivots, texts = len(plan), source.pivots.to(model.unet.device), ('', settings.negative_prompt, prompt)
+    S, pivots, texts = len(plan), source.pivots.to(model.device), ('', settings.negative_prompt, prompt)
     z, words = pivots[-1:], {slot: model.embed(text) for slot, text in zip(SLOTS, texts)}
     shared, (convs, sites) = first_steps(S, settings.tau), places(model.unet)
     controls = [*share_attention(sites, shared), control]

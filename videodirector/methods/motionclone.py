@@ -203,7 +203,7 @@ class Cloning:
 
     def walk(self, run: Run) -> Tensor:  # clean latents [1,C,F,h,w]
         "From seeded noise to the clip."
-        z = seeded(self.motion.shape, self.settings.noise_seed, self.model.unet.device)
+        z = seeded(self.motion.shape, self.settings.noise_seed, self.model.device)
         for i, _ in run.steps('edit', self.schedule): z = self.step(i, z)
         return z
 

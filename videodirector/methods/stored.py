@@ -80,10 +80,11 @@ def sample_of(
     most: int | None = None,  # about as many numbers of each network; None: every 997th of each tensor
 ) -> Tensor:  # some of the weights of UNet, VAE and text encoder
     "Enough of a model to know it by."
-    parts = [[p.detach().flatten() for p in part.parameters()] for part in model.parts]
+    parts = [[*part.parameters()] for part in model.parts]
+    if most is not None: parts = [weights[::max(1, len(weights) // most)] for weights in parts]
+    parts = [[w.detach().flatten() for w in weights] for weights in parts]
     if most is None: found = [torch.cat([w[::997].float() for w in weights]) for weights in parts]
-    else: found = [torch.stack([w[len(w) // 2].float() for w in weights[::max(1, len(weights) // most)]])
-                   for weights in parts]
+    else: found = [torch.stack([w[len(w) // 2].float() for w in weights]) for weights in parts]
     return torch.cat([some.cpu() for some in found])  # a part at a time: a GPU waits for each that leaves it
 
 

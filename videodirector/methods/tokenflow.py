@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..attention.grouped import clip_group, grouped_attention
-from ..attention.processor import AttentionControl, Here, fast_attention
+from ..attention.arithmetic import fast_attention
+from ..attention.processor import AttentionControl, Here
 from ..base.run import Run
 from ..base.settings import check_options, option
 from .api import Clip, Edit, Needs, check_asked, check_given
@@ -166,7 +167,7 @@ def edit_latents(
     "The loop over the steps: first the keyframes, then all frames by them."
     plan = replace(source.schedule, guidance_scale=settings.guidance_scale)
     S, frames, dice = len(plan), source.pivots.shape[2], torch.Generator().manual_seed(settings.keyframe_seed)
-    pivots, texts = source.pivots.to(model.unet.device), (source.prompt, settings.negative_prompt, prompt)
+    pivots, texts = source.pivots.to(model.device), (source.prompt, settings.negative_prompt, prompt)
     z, words = pivots[-1:], {slot: model.embed(text) for slot, text in zip(SLOTS, texts)}
     convs, sites = places(model.unet)
     look = share_attention(sites, first_steps(S, settings.tau_qk))

@@ -195,7 +195,7 @@ def guidance_term(
 ) -> Callable:  # (step, latent) → what guidance adds to where the step ends
     """The guidance of an edit: none, the inversion's own, or one measured on the edit's path against the
     same pivots."""
-    schedule, device, guidance = inversion.schedule, model.unet.device, inversion.guidance
+    schedule, device, guidance = inversion.schedule, model.device, inversion.guidance
     if guidance is None: return lambda i, z: 0.
     there = replace(guidance, gradients=guidance.gradients.to(device))
     if not recompute: return lambda i, z: there.push(schedule, i)
@@ -249,7 +249,7 @@ def edit_latents(
     features: SourceFeatures,  # of the source
 ) -> Tensor:  # the edited latents [1,C,F,h,w]
     "The loop over the steps: edit and source side by side, the source's only to be looked at."
-    schedule, device = inversion.schedule, model.unet.device
+    schedule, device = inversion.schedule, model.device
     pivots, null = inversion.pivots.to(device), inversion.null.embeddings.to(device)
     z, (frames, h, w), source, how = pivots[-1:], pivots.shape[2:], inversion.prompt, inversion.settings
     prompts = dict(edit_cond=prompt, source_cond=source)
@@ -262,7 +262,7 @@ def edit_latents(
                               settings.blend_threshold)
         controls = [*controls, blend]
     features.belong(inversion.pivots, inversion.null.embeddings, source, schedule, model.windows,
-                    settings.neutral, device, model.unet.dtype)
+                    settings.neutral, device, model.dtype)
     for i, t in run.steps('edit', schedule):
         needed, term = slots_at(controls, i), guidance(i, z)
         slots = needed[:2] if features.holds(i, controls) else needed

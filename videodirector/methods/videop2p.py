@@ -103,7 +103,7 @@ def tune_clip(
             with patched(model.unet, weights):
                 loss = (model.predict(a**.5 * z0 + (1 - a)**.5 * noise, t, text) - noise).square().mean()
                 check_finite(loss, f'The loss of tuning step {i} (t = {t})')
-                scale = noise.numel() if model.unet.dtype == torch.float16 else 1
+                scale = noise.numel() if model.dtype == torch.float16 else 1
                 gradients = torch.autograd.grad(loss * scale, [*parameters.values()])
             for w, g in zip(weights.values(), gradients): w.grad = g.float() / scale
             torch.nn.utils.clip_grad_norm_(weights.values(), 1.)
@@ -170,7 +170,7 @@ def edit_latents(
     record=None,  # a `Recording`
 ) -> Tensor:  # the edited latents [1,C,F,h,w]
     "Source and edit go down from the same noise, side by side; without controls the source goes alone."
-    (controls, blend), schedule, device = plan, source.schedule, model.unet.device
+    (controls, blend), schedule, device = plan, source.schedule, model.device
     words = {slot: model.embed(text) for slot, text in zip(SLOTS, ('', prompt, '', source.prompt))}
     slots = [slot for slot in SLOTS if (controls or slot in SLOTS[2:]) and (source.null or slot != SLOTS[2])]
     z = {slot.split('_')[0]: source.pivots[-1:].to(device) for slot in slots}

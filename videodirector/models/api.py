@@ -46,6 +46,8 @@ class VideoModel(Protocol):
     limits: Limits
     windows: Windows  # in which it sees clips that are longer than that
     unet: torch.nn.Module  # predicts the noise; its attention can be listened to and edited
+    device: torch.device  # where it is
+    dtype: torch.dtype  # in which it computes
     parts: tuple[torch.nn.Module, ...]  # all networks that the methods go through
     tokenizer: object  # CLIP's
     lock: RLock  # held while a method works with it, since its attention is that method's for the time

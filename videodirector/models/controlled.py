@@ -23,7 +23,7 @@ def controlled(
 ) -> Wrapped:  # a `VideoModel`
     "The model, as it predicts with a ControlNet's help."
     def around(predict, latents, t, text):
-        x = rearrange(latents, 'b c f h w -> (b f) c h w').to(model.unet.device, model.unet.dtype)
+        x = rearrange(latents, 'b c f h w -> (b f) c h w').to(model.device, model.dtype)
         shown = repeat(images, '1 c f h w -> (b f) c h w', b=len(latents)).to(x)
         text, t = model.by_frame(text, latents.shape[2]), model.moment(t)
         down, mid = controlnet(x, t, text, shown, scale, return_dict=False)

@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
+from ..attention.arithmetic import stacked, tokens_first
 from ..attention.features import SOURCES
 from ..attention.processor import AttentionControl, Here
 from ..attention.words import find_words, prompt_words
+from ..base.run import wide
 from ..data.mask import Mask
 
 # %% ../../nbs/parts/control.ipynb #f7221ecd
@@ -164,6 +166,11 @@ class CrossControl(AttentionControl):
         matrix, kept = (x[here.step] for x in self.shares(p))
         return put(p, here.slot(self.target), torch.addcmul(source @ matrix, own, kept))
 
+    def by_values(self, v, here: Here):
+        own = wide(v[here.slot(self.target)])  # [F, head, L, d]
+        matrix, kept = (x[here.step] for x in self.shares(own))
+        return {self.target: {self.source: (matrix @ own).to(v), self.target: (kept[:, None] * own).to(v)}}
+
     def shares(self, p) -> tuple:
         """What each token's map is made of in each step: the source's maps by [S+1,L,L], its own by [S+1,L].
         A GPU waits for what comes from outside, so it comes once."""
@@ -201,8 +208,9 @@ class LayoutControl(AttentionControl):
     def taken(self): return *super().taken(), self.max_tokens
 
     def qkv(self, q, k, v, bias, here: Here):
-        s, t = here.slot(self.source), here.slot(self.target)
-        return put(q, t, q[s]), put(k, t, k[s]), v, bias
+        seen = [self.source if slot == self.target else slot for slot in here.slots]
+        q, k = (stacked([here.row(letter, slot, x) for slot in seen]) for letter, x in (('q', q), ('k', k)))
+        return q, k, v, bias
 
 # %% ../../nbs/parts/control.ipynb #a19c0004
 @dataclass(frozen=True, eq=False)
@@ -226,19 +234,21 @@ class MutualControl(AttentionControl):
     def on(self, step: int) -> bool: return step in self.steps
 
     def qkv(self, q, k, v, bias, here: Here):
-        source_of = [i for i, slot in enumerate(here.slots) if slot not in here.kept]  # of what is computed
-        for target, source in self.pairs: source_of[here.slot(target)] = here.slot(source)
+        seen = [*here.slots]
+        for target, source in self.pairs: seen[here.slot(target)] = source
         hidden = self.hidden(here, k.device)  # [F, N]
         N = k.shape[-2]
-        extra = torch.zeros(len(source_of), here.frames, 1, 1, 2 * N, dtype=k.dtype, device=k.device)
-        for slot, source in enumerate(source_of):  # one without a source looks at itself only, once
-            unseen = hidden | (slot == source)
+        extra = wide(k.new_zeros(len(seen), here.frames, 1, 1, 2 * N))
+        for slot, source in enumerate(seen):
+            unseen = hidden | (source == here.slots[slot])  # without a source it sees itself only, once
             extra[slot, :, 0, 0, :N].masked_fill_(unseen, -math.inf)
             if self.neutral: extra[slot, :, 0, 0] -= math.log(2) * ~torch.cat([unseen, unseen], -1)
         if bias is not None:
             raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
-        def with_source(x): return torch.cat([torch.stack([x[i] for i in source_of]), x[:len(source_of)]], -2)
-        return q[:len(source_of)], with_source(k), with_source(v), extra
+        def with_source(letter, x):
+            sources = stacked([here.row(letter, slot, x) for slot in seen])
+            return tokens_first(torch.cat([tokens_first(sources), tokens_first(x)], -3))
+        return q, with_source('k', k), with_source('v', v), extra
 
     def hidden(self, here: Here, device):
         "Source positions that may not be seen, [F, N] bool."

@@ -14,7 +14,8 @@ from typing import NamedTuple
 # %% ../../nbs/parts/guidance.ipynb #e5d97f85
 import torch
 from torch import Tensor
-from ..attention.processor import AttentionControl, attend, probabilities
+from ..attention.arithmetic import probabilities
+from ..attention.processor import AttentionControl, attend
 from ..attention.windows import Window
 from ..base.run import LOSS, Run, check_finite, wide
 from ..data.mask import Mask
