@@ -109,7 +109,8 @@ def test_the_fit_finds_what_it_was_made_of():
 def test_what_was_timed_is_told(timed):
     settings = InvertSettings(steps=timed.steps, inner_steps=timed.updates, stdg=STDG())
     found = seconds_of(timed.kind, timed.call, settings, CARDS['80gb'])
-    assert found == pytest.approx(dict(inversion=timed.invert, edit=timed.edit), rel=.05)
+    assert found['inversion'] == pytest.approx(timed.invert, rel=.05)
+    if timed.edit is not None: assert found['edit'] == pytest.approx(timed.edit, rel=.05)
 
 
 def test_time_grows_with_steps_updates_and_what_is_computed_twice():

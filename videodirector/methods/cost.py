@@ -93,12 +93,14 @@ class Timed:
     steps: int
     updates: int  # in each step
     invert: float  # without loading anything
-    edit: float  # with decoding
+    edit: float | None  # with decoding; None: not timed
 
 
-TIMED = (Timed('cuda', .120, .15, .37, 50, 10, 163, 23), Timed('cuda', .120, .15, .37, 50, 1, 47, 23),
+TIMED = (Timed('cuda', .0825, .18, .26, 20, 1, 12.1, 6.1), Timed('cuda', .0825, .25, .26, 50, 1, 29.3, 14.1),
+         Timed('cuda', .0829, .17, .27, 20, 2, 16.0, None), Timed('cuda', .0829, .16, .26, 20, 3, 19.6, None),
+         Timed('cuda', .0829, .16, .26, 50, 2, 38.4, None), Timed('cuda', .0829, .19, .29, 50, 4, 56.9, None),
          Timed('cpu', .22, .74, 1.92, 4, 1, 6.50, 5.05), Timed('cpu', .22, .74, 1.92, 4, 4, 13.07, 5.05))
-TWICE = {(): 0., ('blocks',): .21, RECOMPUTED: 1.}  # calls that a way back takes more, by what is recomputed
+TWICE = {(): 0., ('blocks',): .76, RECOMPUTED: 1.37}  # calls that a way back takes more, by what is redone
 
 # %% ../../nbs/methods/cost.ipynb #e830c40c
 def fit_work(
@@ -108,9 +110,10 @@ def fit_work(
     rows = np.array([[t.steps, t.steps * t.updates] for t in timed], float)
     climbed = np.array([(t.invert - t.encode) / t.call for t in timed])
     step, update = np.linalg.lstsq(rows, climbed, rcond=None)[0].tolist()
-    def mean(x): return sum(map(x, timed)) / len(timed)
+    def mean(x, timed=timed): return sum(map(x, timed)) / len(timed)
+    edited = [t for t in timed if t.edit is not None]
     return dict(encode=mean(lambda t: t.encode / t.call), decode=mean(lambda t: t.decode / t.call), step=step,
-                update=update, edit=mean(lambda t: (t.edit - t.decode) / t.call / t.steps))
+                update=update, edit=mean(lambda t: (t.edit - t.decode) / t.call / t.steps, edited))
 
 
 def seconds_of(
