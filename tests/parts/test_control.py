@@ -310,6 +310,13 @@ def test_maps_exchanged_and_values_exchanged_say_the_same(tiny_model, weights, t
     torch.testing.assert_close(sum(p[SLOTS.index(slot)] @ x for slot, x in values.items()), expected, rtol=0, atol=1e-12)
 
 
+def test_a_missing_target_is_told():
+    q, k, v = torch.rand(3, 1, 2, 1, 4, 8).unbind()
+    here = Here(0, ('video',), 2, 2, 2, size=(2, 2))
+    for control in (LayoutControl(range(9)), MutualControl(range(9))):
+        with pytest.raises(ValueError, match='edit_'): control.qkv(q, k, v, None, here)
+
+
 def test_values_say_it_beneath_a_mask_of_the_text():
     unet = UNet2DConditionModel(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=2, cross_attention_dim=16,
                                 down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'))

@@ -50,7 +50,7 @@ def some_slots(
     x: Tensor | None,  # [slot, b, head, …, …], or [1, …] for what is the same in all
     slots: list,  # places in the batch, ascending
 ) -> Tensor | None:  # [so many, …], a view where they follow each other
-    "Some videos of a batch; all of what is the same for all, and of nothing."
+    "Some videos of a batch. What is the same for all stays whole, and None stays None."
     if x is None: return x
     if not slots: return x[:0]
     if len(x) == 1: return x
@@ -73,7 +73,7 @@ def fast_attention(
     q, k, v,  # [a, b, head, n, d], [a, b, head, m, d], [a, b, head, m, d]
     bias=None,  # broadcastable to [a, b, head, n, m]
 ) -> Tensor:  # [a, b, head, n, d]
-    "The same without probabilities: `F.scaled_dot_product_attention` on four axes, for its fast kernels."
+    "Attention without probabilities: `F.scaled_dot_product_attention` on four axes, for its fast kernels."
     first, scale = q.shape[:2], None  # which means 1/√d
     if bias is not None: bias = bias.expand(*first, *bias.shape[2:]).flatten(0, 1)
     q, k, v = (x.flatten(0, 1) for x in (q, k, v))

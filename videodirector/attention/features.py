@@ -56,7 +56,7 @@ class SourceFeatures:
         controls: list,  # those that act here
         q: Tensor, k: Tensor, v: Tensor,  # [slot, F|N, head, token, d]
         here,  # the `Here` of the call
-    ):  # the same, knowing what was kept of sources that are not in the batch
+    ):  # the `Here`, with what was kept of sources that are not in the batch
         "At one site: keep what controls take of the source, or bring what was kept."
         if not here.kept: self._keep(controls, dict(q=q, k=k, v=v), here)
         taken = {(slot, letter) for c in controls for slot in c.reads for letter in c.takes}

@@ -31,7 +31,7 @@ class Here:
     size: tuple = None  # (h, w) at this site
     window: Window = None  # which frames of a longer clip they are; None: it is seen whole
     kept: tuple = ()  # slots that are not in the batch but known from an earlier run
-    known: dict = None  # {(slot, 'q' | 'k' | 'v'): [F, head, token, d]} of those, as far as controls take it
+    known: dict = None  # {(slot, 'q' | 'k' | 'v'): [F|N, head, token, d]} of those, where taken
 
     @property
     def tokens(self) -> int:
@@ -65,7 +65,7 @@ class AttentionControl:
     reads = ()  # slots that it takes something from
     takes = 'qkv'  # what of them: queries, keys, values
     changes = None  # slots that it changes, if that is known; None: any
-    explicit = False  # True: `probs` must be called, so probabilities are computed
+    explicit = False  # True: `probs` must be called, unless `by_values` says the same
 
     def on(self, step: int) -> bool:
         "Does this control act at this denoising step at all?"
@@ -102,8 +102,9 @@ class AttentionControl:
     def by_values(self, v, here: Here):
         """What `probs` does, said by values: {changed slot: {slot: values `[F|N, head, token, d]`}}.
 
-        The changed one hears the sum of what these slots' queries find in such values. None: only
-        probabilities can say it."""
+        The changed one hears the sum of what these slots' queries find in such values. Asked instead of
+        `probs` where nobody records, no other control is explicit and all tell what they change; who
+        overrides one overrides both. None: only probabilities can say it."""
 
     def output(self, out, here: Here):
         "See or change what the heads say, `[slot, F|N, head, token, d]`, before the last layer mixes them."

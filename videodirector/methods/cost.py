@@ -93,7 +93,7 @@ class Timed:
     steps: int
     updates: int  # in each step
     invert: float  # without loading anything
-    edit: float | None  # with decoding; None: not timed
+    edit: float | None  # with decoding; None: not told
 
 
 TIMED = (Timed('cuda', .0825, .18, .26, 20, 1, 12.1, 6.1), Timed('cuda', .0825, .25, .26, 50, 1, 29.3, 14.1),
@@ -104,13 +104,13 @@ TWICE = {(): 0., ('blocks',): .76, RECOMPUTED: 1.37}  # calls that a way back ta
 
 # %% ../../nbs/methods/cost.ipynb #e830c40c
 def fit_work(
-    timed: tuple[Timed, ...],  # two or more, of different numbers of updates
+    timed: tuple[Timed, ...],  # two or more, of different numbers of updates; of one at least the edit
 ) -> dict[str, float]:  # encode, decode, step, update, edit: UNet calls that each is worth
     "e, d, a, b and g of the formula, by least squares."
     rows = np.array([[t.steps, t.steps * t.updates] for t in timed], float)
     climbed = np.array([(t.invert - t.encode) / t.call for t in timed])
     step, update = np.linalg.lstsq(rows, climbed, rcond=None)[0].tolist()
-    def mean(x, timed=timed): return sum(map(x, timed)) / len(timed)
+    def mean(x, over=timed): return sum(map(x, over)) / len(over)
     edited = [t for t in timed if t.edit is not None]
     return dict(encode=mean(lambda t: t.encode / t.call), decode=mean(lambda t: t.decode / t.call), step=step,
                 update=update, edit=mean(lambda t: (t.edit - t.decode) / t.call / t.steps, edited))

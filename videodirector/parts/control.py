@@ -208,7 +208,8 @@ class LayoutControl(AttentionControl):
     def taken(self): return *super().taken(), self.max_tokens
 
     def qkv(self, q, k, v, bias, here: Here):
-        seen = [self.source if slot == self.target else slot for slot in here.slots]
+        seen = [*here.slots]
+        seen[here.slot(self.target)] = self.source
         q, k = (stacked([here.row(letter, slot, x) for slot in seen]) for letter, x in (('q', q), ('k', k)))
         return q, k, v, bias
 
