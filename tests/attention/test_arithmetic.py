@@ -3,15 +3,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from videodirector.attention.arithmetic import fast_attention, fold, some_slots, stacked, tokens_first
+from videodirector.attention.arithmetic import MANY, fast_attention, fold, some_slots, stacked, tokens_first
 
 
 def batch(*shape, dtype=torch.float32, seed=0):
     return torch.randn(*shape, generator=torch.manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def key_bias(dtype=torch.float32):
-    bias = torch.zeros(2, 1, 1, 7, dtype=dtype)
+def key_bias(dtype=torch.float32, keys=7):
+    bias = torch.zeros(2, 1, 1, keys, dtype=dtype)
     bias[..., :2], bias[1, ..., 3:5] = -math.inf, -math.log(2)
     return bias
 
@@ -45,8 +45,8 @@ def test_gradients_go_through_what_was_folded():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no cuda here')
 @pytest.mark.parametrize('dtype, close', [(torch.float32, 1e-4), (torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
 def test_a_gpu_folds_and_finds_the_same(dtype, close):
-    q, k, v = (batch(1, 2, 3, 7, 40, dtype=dtype, seed=i).cuda() for i in range(3))
-    bias = key_bias()[None].cuda()
+    q, k, v = (batch(1, 2, 3, MANY, 40, dtype=dtype, seed=i).cuda() for i in range(3))
+    bias = key_bias(keys=MANY)[None].cuda()
     found = fast_attention(q, k, v, bias)
     expected = F.scaled_dot_product_attention(q[0].double(), k[0].double(), v[0].double(), attn_mask=bias[0].double())
     torch.testing.assert_close(found[0].double(), expected, rtol=0, atol=close)

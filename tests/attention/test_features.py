@@ -218,7 +218,8 @@ def test_what_nobody_takes_is_not_there():
     assert here.slots == now.slots and here.known.keys() == {(slot, letter) for slot in SOURCES for letter in 'kv'}
     for slot, row in zip(SOURCES, q): assert torch.equal(here.row('k', slot, q), row) and torch.equal(here.row('v', slot, q), row)
     assert torch.equal(here.row('q', 'edit_cond', q), q[1])
-    with pytest.raises(KeyError): here.row('q', 'source_cond', q)
+    for unmet in (here, now):
+        with pytest.raises(ValueError, match="'q' of 'source_cond' was not kept"): unmet.row('q', 'source_cond', q)
 
 
 def test_what_is_refused(tiny_model, inversion):

@@ -113,6 +113,13 @@ def test_what_was_timed_is_told(timed):
     if timed.edit is not None: assert found['edit'] == pytest.approx(timed.edit, rel=.05)
 
 
+def test_an_inversion_that_is_not_replayed_takes_longer():
+    def told(kind, card='80gb', replayed=True): return seconds_of(kind, 1., GUIDED, CARDS[card], replayed=replayed)
+    assert told('cuda')['inversion'] < told('cuda', replayed=False)['inversion'] < told('cuda', '24gb')['inversion']
+    assert told('cuda', '24gb') == told('cuda', '24gb', False)  # it never is
+    assert told('cpu') == told('cpu', replayed=False) and told('cuda')['edit'] == told('cuda', replayed=False)['edit']
+
+
 def test_time_grows_with_steps_updates_and_what_is_computed_twice():
     def told(card='80gb', **changes): return seconds_of('cuda', 1., InvertSettings(**dict(steps=10, inner_steps=2) | changes), CARDS[card])
     plain = told()

@@ -55,7 +55,10 @@ class Here:
 
     def row(self, letter: str, name: str, x: Tensor) -> Tensor:  # [F|N, head, token, d]
         "Queries 'q', keys 'k' or values 'v' of one slot: out of a batch of them, or as they were kept."
-        return self.known[name, letter] if name in self.kept else x[self.slot(name)]
+        if name not in self.kept: return x[self.slot(name)]
+        if (name, letter) in (self.known or {}): return self.known[name, letter]
+        raise ValueError(f'{letter!r} of {name!r} was not kept; a control names what it looks at in `reads` '
+                         'and `takes`')
 
 # %% ../../nbs/attention/processor.ipynb #5d0b2e88
 class AttentionControl:
@@ -168,11 +171,11 @@ class Processor:
         else: found = {slot: self.summed(values, q, k, bias, here) for slot, values in told.items()}
         changed = {s for c in controls for s in c.changes} if bias is not came[3] else {*here.slots}
         for wanted, tensors in ((changed, now), ({*here.slots} - changed, came)):
-            rows = [i for i, slot in enumerate(here.slots) if slot in wanted and slot not in found]
-            if len(rows) == len(here.slots): return fast_attention(*tensors)
-            if not rows: continue
-            out = fast_attention(*(some_slots(x, rows) for x in tensors))
-            found |= zip([here.slots[i] for i in rows], out)
+            places = [i for i, slot in enumerate(here.slots) if slot in wanted and slot not in found]
+            if len(places) == len(here.slots): return fast_attention(*tensors)
+            if not places: continue
+            out = fast_attention(*(some_slots(x, places) for x in tensors))
+            found |= zip([here.slots[i] for i in places], out)
         return stacked([found[slot] for slot in here.slots])
 
     def mapped(self, controls, explicit, tensors, here):

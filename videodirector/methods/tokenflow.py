@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..attention.grouped import clip_group, grouped_attention
 from ..attention.arithmetic import fast_attention
+from ..attention.grouped import clip_group, grouped_attention
 from ..attention.processor import AttentionControl, Here
 from ..base.run import Run
 from ..base.settings import check_options, option

@@ -208,10 +208,10 @@ class LayoutControl(AttentionControl):
     def taken(self): return *super().taken(), self.max_tokens
 
     def qkv(self, q, k, v, bias, here: Here):
-        seen = [*here.slots]
-        seen[here.slot(self.target)] = self.source
-        q, k = (stacked([here.row(letter, slot, x) for slot in seen]) for letter, x in (('q', q), ('k', k)))
-        return q, k, v, bias
+        looked_at = [*here.slots]
+        looked_at[here.slot(self.target)] = self.source
+        def of_source(letter, x): return stacked([here.row(letter, slot, x) for slot in looked_at])
+        return of_source('q', q), of_source('k', k), v, bias
 
 # %% ../../nbs/parts/control.ipynb #a19c0004
 @dataclass(frozen=True, eq=False)
@@ -235,19 +235,19 @@ class MutualControl(AttentionControl):
     def on(self, step: int) -> bool: return step in self.steps
 
     def qkv(self, q, k, v, bias, here: Here):
-        seen = [*here.slots]
-        for target, source in self.pairs: seen[here.slot(target)] = source
+        looked_at = [*here.slots]
+        for target, source in self.pairs: looked_at[here.slot(target)] = source
         hidden = self.hidden(here, k.device)  # [F, N]
         N = k.shape[-2]
-        extra = wide(k.new_zeros(len(seen), here.frames, 1, 1, 2 * N))
-        for slot, source in enumerate(seen):
+        extra = wide(k.new_zeros(len(looked_at), here.frames, 1, 1, 2 * N))
+        for slot, source in enumerate(looked_at):
             unseen = hidden | (source == here.slots[slot])  # without a source it sees itself only, once
             extra[slot, :, 0, 0, :N].masked_fill_(unseen, -math.inf)
             if self.neutral: extra[slot, :, 0, 0] -= math.log(2) * ~torch.cat([unseen, unseen], -1)
         if bias is not None:
             raise ValueError("SA-II and an attention_mask don't mix; call the UNet without the mask")
         def with_source(letter, x):
-            sources = stacked([here.row(letter, slot, x) for slot in seen])
+            sources = stacked([here.row(letter, slot, x) for slot in looked_at])
             return tokens_first(torch.cat([tokens_first(sources), tokens_first(x)], -3))
         return q, with_source('k', k), with_source('v', v), extra
 
