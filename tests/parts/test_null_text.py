@@ -5,8 +5,8 @@ from torch.testing import assert_close
 
 
 from videodirector.models.api import Wrapped, frozen
-from videodirector.parts.inversion import invert_ddim, sample_ddim
-from videodirector.parts.null_text import ConjugateGradients, fit_null, optimise_null
+from videodirector.parts.inversion import invert_ddim, per_frame, sample_ddim
+from videodirector.parts.null_text import ConjugateGradients, fit_null, optimise_null, tune_step
 from videodirector.parts.settings import InvertSettings
 
 FRAMES = 3
@@ -36,8 +36,8 @@ def test_guided_path_comes_closer_to_the_clip(case, null, frames, cfg):
 
 
 def test_frames_get_embeddings_of_their_own(case):
-    per_frame, shared = tuned(case), tuned(case, null='shared')
-    assert (per_frame.embeddings[:, 0] - per_frame.embeddings[:, 1]).abs().max() > 1e-4
+    apart, shared = tuned(case), tuned(case, null='shared')
+    assert (apart.embeddings[:, 0] - apart.embeddings[:, 1]).abs().max() > 1e-4
     assert repr(shared).startswith('NullText(4 steps, shared, ')
 
 
@@ -168,7 +168,7 @@ def linear(frames, seed):
 def test_conjugate_gradients_find_the_least_squares_of_a_linear_step(frames):
     "With a matrix near the identity, twelve updates leave next to nothing."
     best, look = linear(frames, seed=1)
-    phi, update, losses = torch.zeros_like(best), ConjugateGradients(torch.full((12, frames), 1.5)), []
+    phi, update, losses = torch.zeros_like(best), ConjugateGradients(torch.full((12, frames), 1.5), 6.), []
     for _ in range(12):
         phi = update(phi.detach(), *look(phi))
         losses.append(update.last[2].square().mean().item())
@@ -179,7 +179,7 @@ def test_conjugate_gradients_find_the_least_squares_of_a_linear_step(frames):
 def test_a_move_is_corrected_to_where_it_is_best():
     "What is left of a linear miss stands at right angles to the move, in each frame; miss and gradient are those of that place."
     best, look = linear(3, seed=2)
-    update, zero = ConjugateGradients(torch.full((2, 3), .5)), torch.zeros_like(best)
+    update, zero = ConjugateGradients(torch.full((2, 3), .5), 2.), torch.zeros_like(best)
     g, miss = look(zero)
     there = update(zero, g, miss)
     assert_close(there.square().mean((1, 2)).sqrt(), torch.full((3,), .5, dtype=torch.float64))
@@ -192,16 +192,34 @@ def test_a_move_is_corrected_to_where_it_is_best():
 def test_the_next_step_begins_with_the_length_that_was_best():
     best, look = linear(3, seed=3)
     zero = torch.zeros_like(best)
-    first = ConjugateGradients(torch.full((1, 3), 1., dtype=torch.float64))
+    first = ConjugateGradients(torch.full((1, 3), 1., dtype=torch.float64), 4.)
     there = first(zero, *look(zero))
     alpha = first.learn(look(there)[1])
     assert ((.5 < alpha) & (alpha < 2)).all() and (alpha - 1).abs().min() > .01
-    second = ConjugateGradients(first.reach)
+    second = ConjugateGradients(first.reach, 4.)
     again = second(zero, *look(zero))
     assert_close(second.learn(look(again)[1]), torch.ones(3, dtype=torch.float64))
-    short = ConjugateGradients(torch.full((1, 3), .01))
-    short.learn(look(short(zero, *look(zero)))[1])
-    assert_close(short.reach, torch.full((1, 3), .02))  # at most twofold at once
+
+
+@pytest.mark.parametrize('bound, most', [(.04, .02), (.015, .015)])
+def test_lengths_grow_at_most_twofold_at_once_and_up_to_a_bound(bound, most):
+    best, look = linear(3, seed=3)
+    zero, short = torch.zeros_like(best), ConjugateGradients(torch.full((1, 3), .01), bound)
+    alpha = short.learn(look(short(zero, *look(zero)))[1])
+    assert (alpha > 2).all()
+    assert_close(short.reach, torch.full((1, 3), most))
+
+
+def test_no_length_exceeds_four_times_the_learning_rate(case):
+    "A step that cannot be met, far away: moves that only ever fall short."
+    model, pivots, text, schedule = case
+    settings = InvertSettings(steps=4, optimiser='cg', inner_steps=2, lr=.001, tolerance=-1.)
+    state = dict(z=pivots[-1:], phi=per_frame(model.embed(''), pivots.shape[2])[0], reach=torch.full((2, pivots.shape[2]), .001))
+    seen = []
+    for i in range(4):
+        with frozen(model.unet): state = tune_step(model, state, pivots[3 - i][None] + 5, None, text, schedule, i, settings)
+        seen.append(state['reach'].max().item())
+    assert seen[0] == pytest.approx(.002) and seen[1] == seen[2] == seen[3] == pytest.approx(.004)
 
 
 @pytest.mark.parametrize('null', ['multi-frame', 'shared'])
