@@ -55,17 +55,37 @@ def test_a_clock_knows_only_parts_that_were_named():
 
 
 def test_the_command_writes_what_it_measured(compared, tmp_path, capsys, monkeypatch):
-    asked = []
-    def seen(model, case):
-        asked.append((model.dtype, case.invert.steps, case.invert.inner_steps))
+    asked, plain = [], []
+    def seen(model, case, official=None):
+        asked.append((model.dtype, case.invert.steps, case.ours.inner_steps, official))
         return compared
+    def timed(run, model, case):
+        plain.append(case.invert.steps)
+        return f'official, {case.invert.steps} steps'
     monkeypatch.setattr(module, 'compare', seen)
-    main(['--tiny', '--device', 'cpu', '--steps', '5', '7', '--updates', '4', '--out', str(tmp_path / 'a.json')])
-    assert asked == [(torch.float32, 2, 1), (torch.float32, 5, 4), (torch.float32, 7, 4)], 'first it warms up'
+    monkeypatch.setattr(module, 'timed', timed)
+    main(['--tiny', '--device', 'cpu', '--steps', '5', '7', '--updates', '4', '--cg', '2', '3', '--out', str(tmp_path / 'a.json')])
+    rows = [(torch.float32, S, n, f'official, {S} steps') for S in (5, 7) for n in (2, 3)]
+    assert asked == [(torch.float32, 2, 1, None), *rows], 'first it warms up'
+    assert plain == [5, 7], 'the official schedule once for each number of steps'
     report = json.loads((tmp_path / 'a.json').read_text())
-    assert [row['parts'].keys() for row in report['rows']] == 2 * [compared[0]['parts'].keys()] and report['dtype'] == 'float32'
+    assert [row['parts'].keys() for row in report['rows']] == 4 * [compared[0]['parts'].keys()] and report['dtype'] == 'float32'
     assert report['call'] > 0 and report['ceilings'].keys() == {'tflops', 'gbs'}
-    assert capsys.readouterr().out.count('| inversion |') == 2 and [*tmp_path.iterdir()] == [tmp_path / 'a.json']
+    assert capsys.readouterr().out.count('| inversion |') == 4 and [*tmp_path.iterdir()] == [tmp_path / 'a.json']
+
+
+@pytest.mark.parametrize('options, message', [(['--steps', '1'], 'steps is 1'), (['--cg', '2', '-3'], 'inner_steps is -3')])
+def test_numbers_that_nothing_can_be_timed_with(options, message, capsys):
+    with pytest.raises(SystemExit): main(['--tiny', '--device', 'cpu', *options])
+    assert message in capsys.readouterr().err
+
+
+def test_an_official_schedule_that_was_timed_is_not_timed_again(monkeypatch):
+    model, case = build_model(TINY, CPU, torch.float64), make_case(TINY, 2, 1)
+    official = module.timed(module.run_plain, model, case)
+    monkeypatch.setattr(module, 'run_plain', None)
+    row, theirs, _ = compare(model, case, official)
+    assert theirs is official[1] and row['parts']['DDIM']['plain'] == official[0].seconds['DDIM']
 
 
 def test_no_place_for_the_figures_is_told_before_the_work(tmp_path):
