@@ -139,3 +139,13 @@ def test_a_model_is_fitted_and_told(tiny_model, monkeypatch):
     assert str(told).startswith('At most ') and 'for the inversion' in str(told) and 'preset of memory t4: blocks and motion computed twice' in str(told)
     assert [*fit_to_card(tiny_model, 2, (32, 48), inverted=True).seconds] == ['edit']
     assert not tiny_model.unet.is_gradient_checkpointing
+
+
+def test_what_is_recorded_is_told(tiny_model, monkeypatch):
+    memory = dict(inversion=10, guidance=40, edit=30)
+    monkeypatch.setattr(module, 'memory_of', lambda *_: memory)
+    def told(**how): return fit_to_card(tiny_model, 2, (32, 48), InvertSettings(steps=2), **how).memory
+    assert told() == memory
+    monkeypatch.setattr(module, 'will_replay', lambda *_: True)
+    assert told() == dict(inversion=20, guidance=80, edit=30)
+    assert told(inverted=True, again=True) == dict(guidance=40, edit=30), 'an edit is not recorded'
