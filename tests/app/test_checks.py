@@ -68,6 +68,8 @@ REFUSALS = {
     'unwritable output folder': (lambda p: dict(out=broken(p, 'file') / 'out'), 'cannot be written to'),
     'output folder is a file': (lambda p: dict(out=broken(p, 'file')), 'is a file'),
     'weight of a word that is not there': (lambda p: dict(weight='fox=2'), 'fox'),
+    'blend by a word that the source has not': (lambda p: dict(blend='fox,tiger'), 'fox'),
+    'blend by a word that the target has not': (lambda p: dict(blend='bear,fox'), 'fox'),
     'share of a word that is not there': (lambda p: dict(tau_word='fox=.2'), 'fox'),
     'no such device': (lambda p: dict(device='gpu'), "no device 'gpu'"),
     'motion adapter for the embedded model': (lambda p: dict(model='world', motion_adapter=p), '--motion-adapter does not fit the embedded model'),

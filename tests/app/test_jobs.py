@@ -112,7 +112,9 @@ def test_results_of_another_run_are_replaced_only_if_asked(run, tmp_path):
     (tmp_path / 'out/notes.txt').touch()
     inverted = shutil.copy(tmp_path / 'out/inversion.safetensors', tmp_path)
     options = dict(source=None, steps=None, inner_steps=None, size=None, frames=None)
-    assert run('--overwrite', stored=inverted, tau_c=0, **options)[0] == 0
+    code, _, error = run('--overwrite', stored=inverted, eta_f=.2, **options)
+    assert code == 2 and '--eta-f belongs to the stored inversion' in error
+    assert run('--overwrite', stored=inverted, tau_c=0, blend='bear,tiger', **options)[0] == 0
     assert {f.name for f in (tmp_path / 'out').iterdir()} == FILES - {'reconstruction.mp4'} | {'notes.txt'}
 
 

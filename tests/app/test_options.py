@@ -17,7 +17,8 @@ from videodirector.methods.registry import METHODS
 from videodirector.parts.settings import STDG, EditSettings, InvertSettings
 
 EDIT = ['edit', 'x.mp4', '--target', 'a tiger']
-FIELDS = [(kind, f) for kind in (InvertSettings, EditSettings) for f in fields(kind)]
+FIELDS = [(kind, f) for kind in (InvertSettings, STDG, EditSettings) for f in fields(kind)
+          if kind is not STDG or f.name not in ('region', 'blocks')]  # of which the first is the edit's
 
 
 def options_of(words) -> dict:
@@ -33,7 +34,7 @@ def test_every_field_is_an_option_with_its_help_and_default(settings, f):
     assert (flag in options) == (not f.metadata['expert'])
     if f.metadata['expert']: return
     default = getattr(settings(), f.name)
-    words = {True: 'on', False: 'off'}[bool(default)] if kind_of(settings, f.name) in (bool, STDG) else default or 'none'
+    words = {True: 'on', False: 'off'}[bool(default)] if kind_of(settings, f.name) in (bool, STDG) else 'none' if default in (None, {}) else default
     said = 'empty' if default == '' else str(words)
     assert options[flag].help.replace('%%', '%').startswith(f.metadata['help'])
     assert options[flag].help.endswith(f'(default {said})') and options[flag].default is None
@@ -87,10 +88,13 @@ def test_help_prints(capsys):
     (['--inversion', 'fixed-point', '--evaluations', '3', '--null', 'none'], dict(inversion='fixed-point', evaluations=3, null='none'), {}),
     (['--no-layout', '--no-mutual', '--tau-c', '0'], {}, dict(layout=False, mutual=False, tau_c=0.)),
     (['--weight', 'tiger=2', '--weight', 'red=-1'], {}, dict(weights=dict(tiger=2., red=-1.))),
+    (['--eta-f', '.3', '--zeta-b', '0'], dict(stdg=STDG(eta_f=.3, zeta_b=0.)), {}),
+    (['--stdg', '--eta-b', '1'], dict(stdg=STDG(eta_b=1.)), {}),
+    (['--blend', 'brown bear, tiger'], {}, dict(blend=('brown bear', 'tiger'))),
     (['--tau-word', 'tiger=0'], {}, dict(tau_words=dict(tiger=0.)))], ids=str)
 def test_what_is_typed_is_what_is_set(words, invert, edit):
     args = parser().parse_args([*EDIT, *words])
-    assert (changes_in(args, InvertSettings), changes_in(args, EditSettings)) == (invert, edit)
+    assert (changes_in(args, InvertSettings()), changes_in(args, EditSettings())) == (invert, edit)
     assert settings_in(args) == (changed(InvertSettings(), invert), changed(EditSettings(), edit))
 
 
@@ -102,6 +106,23 @@ def test_an_option_changes_one_setting_of_a_preset(name):
     assert settings_in(args) == (changed(preset.invert, dict(steps=5)), preset.edit)
     args = parser().parse_args([*EDIT, '--preset', name, '--no-stdg', '--tau-s', '.1'])
     assert settings_in(args) == (changed(preset.invert, dict(stdg=None)), changed(preset.edit, dict(tau_s=.1)))
+
+
+def test_guidance_that_a_preset_has_keeps_its_weights():
+    walk = find_preset('walk').invert
+    def asked(*words): return settings_in(parser().parse_args([*EDIT, '--preset', 'walk', *words]))[0].stdg
+    assert asked() == asked('--stdg') == walk.stdg != STDG()
+    assert asked('--eta-b', '.25') == changed(walk.stdg, dict(eta_b=.25))
+    assert asked('--eta-f', '0', '--eta-b', '0', '--zeta-f', '0', '--zeta-b', '0') is None
+
+
+@pytest.mark.parametrize('words, message', [
+    (['--no-stdg', '--eta-b', '1'], '--eta-b says more about what --no-stdg switches off'),
+    (['--eta-f', '-1'], 'weight of the guidance is -1'), (['--zeta-f', 'inf'], 'weight of the guidance is inf'),
+    (['--blend', 'bear'], "'bear' is no pair of words"), (['--blend', 'bear,,tiger'], 'is no pair of words'), (['--blend', ',tiger'], 'is no pair')])
+def test_weights_and_blends_that_cannot_be(words, message, capsys):
+    with pytest.raises((ValueError, SystemExit)) as error: settings_in(parser().parse_args([*EDIT, *words]))
+    assert message in str(error.value) + capsys.readouterr().err
 
 
 def test_a_preset_brings_what_is_not_given():

@@ -107,7 +107,7 @@ def test_widgets_say_what_they_were_set_to_and_what_the_field_says(name):
     assert made.read(usual) == dict(invert=entry_of(name).invert, edit=entry_of(name).edit)
     for part, widgets in made.widgets.items():
         for f in fields(getattr(usual, part)):
-            if f.name not in widgets: assert f.metadata['expert'] or f.name == 'weights'
+            if f.name not in widgets: assert f.metadata['expert'] or f.name in ('weights', 'blend')
             else: assert f.metadata['help'] in widgets[f.name].tooltip
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 # %% ../../nbs/app/checks.ipynb #aaede085
-from .options import changes_in, given
+from .options import changes_in, given, option_names
 from ..base.settings import changed
 from ..base.store import check_file
 from ..methods.presets import find_preset
@@ -45,7 +45,7 @@ def stored_inversion(
     if find_method(args.method).invert_settings is not InvertSettings:
         raise ValueError(f'--stored does not fit --method {args.method}, which inverts in its own way; '
                          'leave one of them out.')
-    held = [*changes_in(args, InvertSettings), *given(args, ('keep', 'mask', 'point', 'size'))]
+    held = [*given(args, (*option_names(InvertSettings), 'keep', 'mask', 'point', 'size'))]
     if held:
         option = '--' + held[0].replace('_', '-')
         raise ValueError(f'{option} belongs to the stored inversion; leave it out or invert again.')
@@ -84,7 +84,7 @@ def settings_in(
         if args.preset != 'default':
             raise ValueError(f'The preset {args.preset!r} is not for {method.title}; leave --preset out.')
         chosen = [kind() for kind in kinds]
-    return tuple(changed(settings, changes_in(args, type(settings))) for settings in chosen)
+    return tuple(changed(settings, changes_in(args, settings)) for settings in chosen)
 
 
 def check_inputs_stay(

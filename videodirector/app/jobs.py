@@ -23,6 +23,7 @@ from .reports import as_json
 from ..base.quiet import quieten
 from ..base.run import Run
 from ..base.store import check_folder, staging
+from ..parts.settings import EditSettings
 from ..world.pairs import demo_scenes
 
 # %% ../../nbs/app/jobs.ipynb #41fd699a
@@ -222,8 +223,8 @@ def run_edit(
         seconds, size = dict(load=time.perf_counter() - args.started), size_for(args, model, info, stored)
         check_size(model, size)
         model = in_windows(model, args)
-        check_words(model, args.source, 'source')
-        check_words(model, args.target, 'target', words_asked(work.edit))
+        for name, words in words_asked(work.edit).items():
+            check_words(model, getattr(args, name), name, words)
         if judge: warn_unknown(model, args.source, args.target)
         fit_memory(args, model, frames, size, work)
         video, mask = read_video(args.video, frames, size), stored and stored.mask
@@ -237,9 +238,13 @@ def run_edit(
 
 def words_asked(
     settings,  # of a method's edit
-) -> list[str]:  # words that must be in the target
+) -> dict[str, list[str]]:  # prompt, 'source' or 'target' → words that must be in it
     "The words that some setting is about."
-    return [word for name in ('weights', 'tau_words') for word in getattr(settings, name, ())]
+    sides = (settings.blend or ((), ())) if isinstance(settings, EditSettings) else ((), ())
+    asked = {name: [side] if isinstance(side, str) else [*side]
+             for name, side in zip(('source', 'target'), sides)}
+    asked['target'] += [word for name in ('weights', 'tau_words') for word in getattr(settings, name, ())]
+    return asked
 
 
 def size_for(

@@ -86,7 +86,7 @@ def run_model(
     check_outputs([args.out, args.sheet], args.clips)
     for clip in args.clips: clip_info(clip)
     model, judge = parts_of(args)
-    settings, counts = (kind(**changes_in(args, kind)) for kind in (GenerateSettings, Counts))
+    settings, counts = (kind(**changes_in(args, kind())) for kind in (GenerateSettings, Counts))
     return written(args, evaluate_model(model, judge, settings, counts, args.clips, args.folder, args.sheet,
                                         Run(not args.quiet)))
 
@@ -132,7 +132,7 @@ def run_edits(
     "Measure edits of unseen scenes."
     check_outputs([args.out, args.sheet, args.rows])
     read_rows(args.rows, {})  # a file of something else is refused before the work
-    invert, edit = (kind(**changes_in(args, kind)) for kind in (InvertSettings, EditSettings))
+    invert, edit = (kind(**changes_in(args, kind())) for kind in (InvertSettings, EditSettings))
     model, judge = parts_of(args)
     return written(args, evaluate_edits(model, judge, args.edits, invert, edit, args.rows, args.sheet,
                                         Run(not args.quiet)))

@@ -25,12 +25,14 @@ SD15_BLOCKS = (('up_blocks.1', 20000., 20000.), ('up_blocks.2', 10000., 10000.))
 class STDG:
     """Weights of spatio-temporal decoupled guidance (VideoDirector, CVPR 2025), by default for editing the
     foreground."""
-    eta_f: float = .1  # temporal term, foreground
-    eta_b: float = .1  # temporal term, background
-    zeta_f: float = 0.  # spatial term, foreground: 0 leaves it free to look different
-    zeta_b: float = .1  # spatial term, background
-    region: str = 'foreground'  # what shall be edited; "background" swaps η_f with η_b and ζ_f with ζ_b
-    blocks: tuple = SD15_BLOCKS  # several (block, weight of temporal losses, of spatial losses)
+    eta_f: float = option(.1, 'weight η_f of motion in the foreground, of the guidance', low=0)
+    eta_b: float = option(.1, 'weight η_b of motion in the background', low=0)
+    zeta_f: float = option(0., 'weight ζ_f of the look of the foreground; 0 leaves it free', low=0)
+    zeta_b: float = option(.1, 'weight ζ_b of the look of the background', low=0)
+    region: str = option('foreground', 'what shall be edited; background swaps η_f with η_b and ζ_f with '
+                         'ζ_b', choices=REGIONS, expert=True)
+    blocks: tuple = option(SD15_BLOCKS, 'several (block, weight of temporal losses, of spatial losses)',
+                           expert=True)
 
     def __post_init__(self):
         if self.region not in REGIONS:
@@ -171,7 +173,7 @@ class EditSettings:
     recompute_guidance: bool = option(False, 'ask STDG anew on the way, instead of repeating what it found '
                                              'in the inversion')
     blend: tuple | None = option(None, 'words of the source and of the target outside of whose attention '
-                                       "latents stay the source's (local blend)", expert=True)
+                                       "latents stay the source's (local blend)")
     blend_threshold: float = option(.3, "share of a frame's strongest attention from which the blend lets it "
                                         'change', low=0, high=1, expert=True)
     leading: bool = option(False, 'edit at timesteps 981 … 1 of 50 though the inversion did not, as the '

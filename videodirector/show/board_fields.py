@@ -24,7 +24,8 @@ def offered(
     settings: type,  # a dataclass of `option`s
 ) -> list[Field]:
     "The fields that get a widget."
-    return [f for f in fields(settings) if not f.metadata['expert'] and kind_of(settings, f.name) is not dict]
+    return [f for f in fields(settings)
+            if not f.metadata['expert'] and kind_of(settings, f.name) not in (dict, tuple)]
 
 
 def field_widget(
