@@ -23,15 +23,15 @@ class Sizes:
     "How wide the networks are, and the clip."
     unet: tuple[int, ...]  # channels of its levels
     vae: tuple[int, ...]  # the same of the VAE
-    text: tuple[int, int, int]  # width, layers and heads of the text encoder
+    text: tuple[int, int, int, int]  # width, layers and heads of the text encoder, words that it has room for
     heads: int  # of the UNet's attention
     groups: int  # of the norms
     frames: int
     side: int  # of a square frame, in pixels
 
 
-FULL = Sizes((320, 640, 1280, 1280), (128, 256, 512, 512), (768, 12, 12), 8, 32, 16, 512)
-TINY = Sizes((8, 16, 16, 16), (8, 8, 8, 8), (16, 1, 2), 2, 4, 2, 64)
+FULL = Sizes((320, 640, 1280, 1280), (128, 256, 512, 512), (768, 12, 12, 49408), 8, 32, 16, 512)
+TINY = Sizes((8, 16, 16, 16), (8, 8, 8, 8), (16, 1, 2, 1024), 2, 4, 2, 64)
 
 
 def build_unet(
@@ -48,9 +48,9 @@ def build_pipe(
 ) -> AnimateDiffPipeline:
     "AnimateDiff's networks with random weights, where PyTorch makes tensors at present."
     tokenizer = CLIPTokenizer.from_pretrained(weights_folder() / 'world' / 'tokenizer', local_files_only=True)
-    width, layers, heads = sizes.text
+    width, layers, heads, words = sizes.text
     text = CLIPTextConfig(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
-                          num_attention_heads=heads, vocab_size=49408, max_position_embeddings=77)
+                          num_attention_heads=heads, vocab_size=words, max_position_embeddings=77)
     vae = AutoencoderKL(
         block_out_channels=sizes.vae, layers_per_block=2, norm_num_groups=sizes.groups,
         down_block_types=('DownEncoderBlock2D',) * 4, up_block_types=('UpDecoderBlock2D',) * 4)
