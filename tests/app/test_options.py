@@ -118,7 +118,7 @@ def test_guidance_that_a_preset_has_keeps_its_weights():
 
 @pytest.mark.parametrize('words, message', [
     (['--no-stdg', '--eta-b', '1'], '--eta-b says more about what --no-stdg switches off'),
-    (['--eta-f', '-1'], 'weight of the guidance is -1'), (['--zeta-f', 'inf'], 'weight of the guidance is inf'),
+    (['--eta-f', '-1'], 'eta_f is -1'), (['--zeta-f', 'inf'], 'zeta_f is inf'),
     (['--blend', 'bear'], "'bear' is no pair of words"), (['--blend', 'bear,,tiger'], 'is no pair of words'), (['--blend', ',tiger'], 'is no pair')])
 def test_weights_and_blends_that_cannot_be(words, message, capsys):
     with pytest.raises((ValueError, SystemExit)) as error: settings_in(parser().parse_args([*EDIT, *words]))

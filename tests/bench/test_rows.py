@@ -30,7 +30,7 @@ def test_other_names_are_refused(name):
 
 
 @pytest.mark.parametrize('name, sentence', [('mask=x', "choose one of 'true', 'click'"), ('tau_s=nan', 'from 0 to 1'), ('steps=0', '2 or more'),
-                                            ('inner_steps=-1', '0 or more'), ('eta=nan', 'weight of the guidance'), ('cfg=x', 'choose one of')])
+                                            ('inner_steps=-1', '0 or more'), ('eta=nan', 'eta_f is nan'), ('cfg=x', 'choose one of')])
 def test_values_that_a_setting_cannot_have_are_refused(name, sentence):
     with pytest.raises(ValueError, match=sentence): setting_of(name)
 

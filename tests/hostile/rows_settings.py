@@ -32,7 +32,7 @@ RANGES = {f'{field} = {value!r}': (lambda p, s=settings, f=field, v=value: parti
     (EditSettings, 'weights', {'fox': 1e9}, None), (EditSettings, 'tau_words', {'fox': 7}, None), (EditSettings, 'tau_words', 3, None),
     (EditSettings, 'region', 'sky', None), (EditSettings, 'align', 'x', None), (EditSettings, 'blend', ('fox',), None), (EditSettings, 'blend', 'fox', None),
     (EditSettings, 'blend', 3, None), (EditSettings, 'blend_threshold', 2, None),
-    (STDG, 'eta_f', -1, 'weight'), (STDG, 'eta_f', NAN, 'weight'), (STDG, 'zeta_b', INF, 'weight'), (STDG, 'eta_b', 'x', None), (STDG, 'eta_b', None, None),
+    (STDG, 'eta_f', -1, 'eta_f is -1'), (STDG, 'eta_f', NAN, 'eta_f is nan'), (STDG, 'zeta_b', INF, 'zeta_b is inf'), (STDG, 'eta_b', 'x', None), (STDG, 'eta_b', None, None),
     (STDG, 'region', 'x', None), (STDG, 'blocks', 'x', None), (STDG, 'blocks', (('a', 1),), None), (STDG, 'blocks', (('a', 'b', 'c'),), None), (STDG, 'blocks', 3, None))}
 
 FINE = {

@@ -65,7 +65,7 @@ def test_no_null_text_is_no_update(runs):
 
 @pytest.mark.parametrize('change, sentence', [
     (dict(prompt=' '), 'target prompt is empty'), (dict(prompt='bear ' * 40), 'shorten'), (dict(tau_s=1.5), 'from 0 to 1'), (dict(tau_c=-1), 'from 0 to 1'),
-    (dict(weights={'hat': 2}), "'hat' is not in the prompt"), (dict(clip='none'), "no clip 'none'; choose from clip, other"), (dict(eta_f=-1.), 'weight of the guidance is -1')], ids=str)
+    (dict(weights={'hat': 2}), "'hat' is not in the prompt"), (dict(clip='none'), "no clip 'none'; choose from clip, other"), (dict(eta_f=-1.), 'eta_f is -1')], ids=str)
 def test_what_cannot_run_is_refused_before_the_first_step(runs, change, sentence):
     with pytest.raises(ValueError, match=sentence): runs.run(START.but(**change), on_step=lambda *step: pytest.fail('a step was begun'))
 

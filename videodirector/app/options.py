@@ -307,12 +307,16 @@ def changes_in(
     said, changes = given(args, option_names(type(settings))), {}
     for name in (f.name for f in fields(settings)):
         kind = kind_of(type(settings), name)
-        within = given(args, option_names(kind)) if is_dataclass(kind) else {}
-        if within and said.get(name) is False:
-            raise ValueError(f"--{next(iter(within)).replace('_', '-')} says more about what --no-{name} "
-                             'switches off; leave one of them out.')
-        if is_dataclass(kind) and (within or name in said):  # switched on, it keeps what it was
-            value = changed(getattr(settings, name) or kind(), within)
-            changes[name] = None if said.get(name) is False else value
+        if is_dataclass(kind):
+            more = given(args, option_names(kind))
+            if more or name in said: changes[name] = _switched(name, said.get(name), more, settings, kind)
         elif name in said: changes[name] = dict(said[name]) if kind is dict else said[name]
     return changes
+
+
+def _switched(name, on, more, settings, kind):
+    "Settings within settings: None if switched off; else what they were, or the defaults, with changes."
+    if on is not False: return changed(getattr(settings, name) or kind(), more)
+    if not more: return None
+    raise ValueError(f"--{next(iter(more)).replace('_', '-')} says more about what --no-{name} switches off; "
+                     'leave one of them out.')

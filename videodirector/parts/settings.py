@@ -12,7 +12,6 @@ from dataclasses import Field, dataclass
 
 # %% ../../nbs/parts/settings.ipynb #a4c28072
 from ..attention.sites import KINDS, sites_among
-from ..base.given import check_type
 from ..base.settings import check_options, option
 from ..sampling.forms import CFG, CFG_FORMS, GUIDANCE_SCALE, STEPS
 
@@ -25,27 +24,25 @@ SD15_BLOCKS = (('up_blocks.1', 20000., 20000.), ('up_blocks.2', 10000., 10000.))
 class STDG:
     """Weights of spatio-temporal decoupled guidance (VideoDirector, CVPR 2025), by default for editing the
     foreground."""
-    eta_f: float = option(.1, 'weight η_f of motion in the foreground, of the guidance', low=0)
-    eta_b: float = option(.1, 'weight η_b of motion in the background', low=0)
-    zeta_f: float = option(0., 'weight ζ_f of the look of the foreground; 0 leaves it free', low=0)
-    zeta_b: float = option(.1, 'weight ζ_b of the look of the background', low=0)
+    eta_f: float = option(.1, 'weight η_f of guidance: motion in the foreground', low=0)
+    eta_b: float = option(.1, 'weight η_b of guidance: motion in the background', low=0)
+    zeta_f: float = option(0., 'weight ζ_f of guidance: look of the foreground; 0 leaves it free', low=0)
+    zeta_b: float = option(.1, 'weight ζ_b of guidance: look of the background', low=0)
     region: str = option('foreground', 'what shall be edited; background swaps η_f with η_b and ζ_f with '
                          'ζ_b', choices=REGIONS, expert=True)
     blocks: tuple = option(SD15_BLOCKS, 'several (block, weight of temporal losses, of spatial losses)',
                            expert=True)
 
     def __post_init__(self):
-        if self.region not in REGIONS:
-            raise ValueError(f'region is {self.region!r}; choose one of {", ".join(REGIONS)}.')
         try: blocks = tuple((str(name), float(t), float(s)) for name, t, s in self.blocks)
         except (TypeError, ValueError) as error:
             raise ValueError(f'blocks is {self.blocks!r}; give several of (block, weight of temporal losses, '
                              'of spatial losses).') from error
         object.__setattr__(self, 'blocks', blocks)
-        for name in TERMS: check_type(getattr(self, name), (int, float), f'The weight {name}', 'a number')
-        for x in (*(getattr(self, name) for name in TERMS), *(x for block in self.blocks for x in block[1:])):
+        check_options(self)
+        for x in (x for block in blocks for x in block[1:]):
             if not 0 <= x < float('inf'):
-                raise ValueError(f'A weight of the guidance is {x}; give finite ones of 0 or more.')
+                raise ValueError(f'A weight in blocks is {x}; give finite ones of 0 or more.')
 
     @property
     def terms(self) -> dict[str, float]:
